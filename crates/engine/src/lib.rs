@@ -1,0 +1,4 @@
+//! What the service decides.
+
+pub mod copy;
+pub mod ports;

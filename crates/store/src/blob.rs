@@ -1,0 +1,5 @@
+//! stub
+/// stub
+pub trait Blobs {}
+/// stub
+pub struct Directory;

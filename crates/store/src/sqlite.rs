@@ -1,0 +1,389 @@
+//! Owns the executor over SQLite: one file, one writer thread, a few reading connections, one lock file beside it.
+//!
+//! A write is queued; the writer takes what is there (at most [`GROUP`]), runs each closure in a savepoint of its own
+//! (an error or a panic undoes that one alone), commits the group once, and only then answers anybody, refusals too,
+//! since these may rest on rows of the same group. A failed commit fails all in it. Reads run on the caller's thread, each
+//! in one transaction that sees one state. Nothing here awaits inside a transaction, and nothing retries: the writer is
+//! the only one there is.
+
+use std::any::Any;
+use std::future::Future;
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OpenFlags, params_from_iter};
+
+use crate::answer::{self, block_on};
+use crate::error::{OpenError, StoreError, WriteError};
+use crate::hook::{CommitHook, NoHook};
+use crate::lock::Lock;
+use crate::migrate::{self, Schema};
+use crate::queue::Queue;
+use crate::sql::{Cell, Committed, Param, Row, Tx};
+
+/// The most closures that share a commit. Larger groups gain no throughput and cost latency.
+pub const GROUP: usize = 64;
+/// The closures that can be queued before a caller waits for room.
+const QUEUED: usize = 4 * GROUP;
+/// The reading connections that are kept; more are opened and closed again as needed.
+const READERS_KEPT: usize = 4;
+
+/// A database file that this process alone has open. Clones share it; the last one closes it.
+#[derive(Clone)]
+pub struct Database(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    queue: Arc<Queue<Box<dyn Write>>>,
+    writer: Option<JoinHandle<()>>,
+    readers: Mutex<Vec<Connection>>,
+    hook: Arc<dyn CommitHook>,
+    lock: Arc<Lock>,
+}
+
+impl Database {
+    /// Opens or creates the file, takes `<name>.lock` beside it, and migrates it to the schema. `notes` go into the lock
+    /// file, for whoever meets it. The folder must be there.
+    pub fn open(path: &Path, schema: &Schema, notes: &str) -> Result<Self, OpenError> {
+        Self::open_hooked(path, schema, notes, Arc::new(NoHook))
+    }
+
+    /// As [`open`](Self::open), with a hook around each effect. Migrations are not counted.
+    #[cfg(feature = "faults")]
+    pub fn open_with(path: &Path, schema: &Schema, notes: &str, hook: Arc<dyn CommitHook>) -> Result<Self, OpenError> {
+        Self::open_hooked(path, schema, notes, hook)
+    }
+
+    fn open_hooked(path: &Path, schema: &Schema, notes: &str, hook: Arc<dyn CommitHook>) -> Result<Self, OpenError> {
+        let lock = Arc::new(Lock::take(&path.with_extension("lock"), notes)?);
+        let failed = |cause| OpenError::Store { path: path.to_owned(), cause };
+        let connection = open_writer(path).map_err(failed)?;
+        migrate_all(&connection, path, schema)?;
+        sync_folder(path).map_err(failed)?;
+
+        let queue = Arc::new(Queue::new(QUEUED));
+        let writer = Writer { connection, hook: hook.clone(), commits: 0, _lock: lock.clone() };
+        let thread = thread::Builder::new().name("store-writer".into()).spawn({
+            let queue = queue.clone();
+            move || writer.run(&queue)
+        });
+        let writer = Some(thread.map_err(|e| failed(e.into()))?);
+        Ok(Self(Arc::new(Inner { path: path.to_owned(), queue, writer, readers: Mutex::default(), hook, lock })))
+    }
+
+    /// Replaces the notes in the lock file.
+    pub fn note(&self, notes: &str) -> Result<(), StoreError> {
+        Ok(self.0.lock.note(notes)?)
+    }
+
+    /// Runs a closure in a transaction of its own and makes it durable. The closure holds no effect but rows and may be
+    /// run again. Dropping the future after its first poll leaves open whether the write happens.
+    pub fn write<T, E, F>(&self, closure: F) -> impl Future<Output = Result<Committed<T>, WriteError<E>>> + Send + use<T, E, F>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        F: FnMut(&mut dyn Tx) -> Result<T, E> + Send + 'static,
+    {
+        let queue = self.0.queue.clone();
+        async move {
+            let (sender, receiver) = answer::channel();
+            let pending = Pending { closure, result: None, sender };
+            queue.push(Box::new(pending)).await.map_err(|_| StoreError::Closed)?;
+            receiver.await.unwrap_or(Err(WriteError::Store(StoreError::Closed)))
+        }
+    }
+
+    /// As [`write`](Self::write), for threads of no async runtime.
+    pub fn write_blocking<T, E, F>(&self, closure: F) -> Result<Committed<T>, WriteError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        F: FnMut(&mut dyn Tx) -> Result<T, E> + Send + 'static,
+    {
+        block_on(self.write(closure))
+    }
+
+    /// Runs a closure that only reads, in one transaction that sees one state. Here it runs on the caller's thread; it is
+    /// async for executors that are not as near.
+    pub async fn read<T, E, F>(&self, closure: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnMut(&mut dyn Tx) -> Result<T, E> + Send + 'static,
+    {
+        self.read_blocking(closure)
+    }
+
+    /// As [`read`](Self::read), for threads of no async runtime; the closure may borrow.
+    pub fn read_blocking<T, E, F>(&self, mut closure: F) -> Result<T, E>
+    where
+        E: From<StoreError>,
+        F: FnMut(&mut dyn Tx) -> Result<T, E>,
+    {
+        self.0.hook.before_read()?;
+        // A panic drops the connection with its transaction.
+        let kept = self.readers().pop();
+        let connection = kept.map_or_else(|| open_reader(&self.0.path), Ok)?;
+        run(&connection, "BEGIN DEFERRED")?;
+        let result = closure(&mut SqliteTx::new(&connection));
+        run(&connection, "ROLLBACK")?;
+        let mut readers = self.readers();
+        if readers.len() < READERS_KEPT {
+            readers.push(connection);
+        }
+        result
+    }
+
+    /// No code of ours panics while it holds the lock, so that a poisoned one is whole.
+    fn readers(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.0.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(writer) = self.writer.take()
+            && writer.thread().id() != thread::current().id()
+        {
+            // A panic of the writer thread was seen by everyone who waited for it.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// A queued closure with the way back to its caller.
+trait Write: Send {
+    /// Runs the closure; whether its changes are kept.
+    fn run(&mut self, tx: &mut dyn Tx) -> bool;
+
+    /// Answers the caller, once the fate of the group is known.
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Pending<F, T, E> {
+    closure: F,
+    result: Option<Result<T, WriteError<E>>>,
+    sender: answer::Sender<Result<Committed<T>, WriteError<E>>>,
+}
+
+impl<F, T, E> Write for Pending<F, T, E>
+where
+    F: FnMut(&mut dyn Tx) -> Result<T, E> + Send,
+    T: Send,
+    E: Send,
+{
+    fn run(&mut self, tx: &mut dyn Tx) -> bool {
+        let result = match catch_unwind(AssertUnwindSafe(|| (self.closure)(tx))) {
+            Ok(result) => result.map_err(WriteError::Refused),
+            Err(panic) => Err(WriteError::Panicked(panic_message(panic.as_ref()))),
+        };
+        self.result.insert(result).is_ok()
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let result = self.result.unwrap_or(Err(WriteError::Store(StoreError::Closed)));
+        self.sender.send(committed.map_err(WriteError::Store).and_then(|()| result.map(Committed::new)));
+    }
+}
+
+struct Writer {
+    connection: Connection,
+    hook: Arc<dyn CommitHook>,
+    commits: u64,
+    _lock: Arc<Lock>,
+}
+
+impl Writer {
+    fn run(mut self, queue: &Queue<Box<dyn Write>>) {
+        loop {
+            let mut group = queue.pop(GROUP);
+            if group.is_empty() {
+                return;
+            }
+            let outcome = self.commit(&mut group);
+            if let Err(error) = &outcome {
+                tracing::debug!(%error, writes = group.len(), "a group of writes was not committed");
+                if !self.connection.is_autocommit() {
+                    // If even this fails, the next BEGIN does, and says so.
+                    let _ = run(&self.connection, "ROLLBACK");
+                }
+            }
+            for write in group {
+                write.answer(outcome.clone());
+            }
+        }
+    }
+
+    fn commit(&mut self, group: &mut [Box<dyn Write>]) -> Result<(), StoreError> {
+        run(&self.connection, "BEGIN IMMEDIATE")?;
+        for write in group {
+            self.savepoint(write.as_mut())?;
+        }
+        self.commits += 1;
+        self.hook.before_commit(self.commits)?;
+        run(&self.connection, "COMMIT").map_err(|error| match error {
+            // After an I/O error the frames may be on the disk and show after a restart.
+            StoreError::Other(cause) => StoreError::Unknown(cause),
+            refused => refused,
+        })?;
+        self.hook.after_commit(self.commits)
+    }
+
+    /// Runs one closure. An error is the whole group's: SQLite rolls everything back when, say, the disk is full.
+    fn savepoint(&self, write: &mut dyn Write) -> Result<(), StoreError> {
+        run(&self.connection, "SAVEPOINT one")?;
+        let mut tx = SqliteTx::new(&self.connection);
+        let keep = write.run(&mut tx);
+        if self.connection.is_autocommit() {
+            return Err(tx.failure.unwrap_or_else(|| StoreError::Other("the transaction was rolled back".into())));
+        }
+        if !keep {
+            run(&self.connection, "ROLLBACK TO one")?;
+        }
+        run(&self.connection, "RELEASE one")
+    }
+}
+
+/// A transaction on a connection. Remembers its last failure, which explains a transaction that SQLite ended itself.
+struct SqliteTx<'c> {
+    connection: &'c Connection,
+    failure: Option<StoreError>,
+}
+
+impl<'c> SqliteTx<'c> {
+    fn new(connection: &'c Connection) -> Self {
+        Self { connection, failure: None }
+    }
+
+    fn noting<T>(&mut self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
+        result.map_err(|error| self.failure.insert(error.into()).clone())
+    }
+}
+
+impl Tx for SqliteTx<'_> {
+    fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
+        let connection = self.connection;
+        let changed =
+            connection.prepare_cached(&positional(sql)).and_then(|mut s| s.execute(params_from_iter(params)));
+        self.noting(changed).map(|n| n as u64)
+    }
+
+    fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
+        let connection = self.connection;
+        let rows = connection.prepare_cached(&positional(sql)).and_then(|mut statement| {
+            let columns = statement.column_count();
+            let rows = statement.query_map(params_from_iter(params), |row| {
+                let cells = (0..columns).map(|i| row.get_ref(i).map(cell));
+                cells.collect::<rusqlite::Result<Vec<_>>>().map(Row::new)
+            })?;
+            rows.collect()
+        });
+        self.noting(rows)
+    }
+}
+
+/// SQLite numbers `$1` by where it first stands, `?1` by its number.
+fn positional(sql: &str) -> String {
+    sql.replace('$', "?")
+}
+
+impl rusqlite::ToSql for Param<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Param::Null => ValueRef::Null,
+            Param::Int(n) => ValueRef::Integer(*n),
+            Param::Text(text) => ValueRef::Text(text.as_bytes()),
+            Param::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+/// No column is declared REAL; one that shows anyway is read as the text that it is not.
+fn cell(value: ValueRef<'_>) -> Cell {
+    match value {
+        ValueRef::Null => Cell::Null,
+        ValueRef::Integer(n) => Cell::Int(n),
+        ValueRef::Real(x) => Cell::Text(x.to_string()),
+        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Cell::Text(text.to_owned()),
+            Err(_) => Cell::Blob(bytes.to_vec()),
+        },
+        ValueRef::Blob(bytes) => Cell::Blob(bytes.to_vec()),
+    }
+}
+
+fn run(connection: &Connection, sql: &str) -> Result<(), StoreError> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
+fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    // Created here for its mode, which SQLite's other files take over.
+    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    tune(connection, 2048, 128)
+}
+
+fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    tune(connection, 512, 64)
+}
+
+/// Settings of every connection; the page cache is in KiB.
+fn tune(connection: Connection, cache: i64, statements: usize) -> Result<Connection, StoreError> {
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.pragma_update(None, "cache_size", -cache)?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.set_prepared_statement_cache_capacity(statements);
+    Ok(connection)
+}
+
+/// Runs what is missing, one transaction per migration.
+fn migrate_all(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), OpenError> {
+    let failed = |cause| OpenError::Store { path: path.to_owned(), cause };
+    let found = in_transaction(connection, migrate::current).map_err(failed)?;
+    let known = schema.latest();
+    if found > known {
+        return Err(OpenError::NewerSchema { path: path.to_owned(), found, known });
+    }
+    for number in found + 1..=known {
+        in_transaction(connection, |tx| migrate::step(tx, schema, number)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn in_transaction<T>(
+    connection: &Connection,
+    closure: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    run(connection, "BEGIN IMMEDIATE")?;
+    let result = closure(&mut SqliteTx::new(connection));
+    run(connection, if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    result
+}
+
+/// Makes the names of the files in the folder durable.
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(std::fs::File::open(folder)?.sync_all()?)
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("of no text").to_owned()
+}
