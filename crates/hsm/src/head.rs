@@ -82,6 +82,12 @@ impl Head {
         self.count == sum.count && bool::from(self.digest.ct_eq(&sum.digest))
     }
 
+    /// The damage, where [`Self::covers`] said no.
+    pub fn differs(&self, cluster: &str, sum: &Self) -> Damaged {
+        let (found, counted) = (sum.count, self.count);
+        Damaged(format!("the rows of {cluster} are not those of its head: {found} found, {counted} counted"))
+    }
+
     /// Seals the head.
     pub fn seal(&self, sealer: &RowSealer, rng: &dyn Rng) -> HeadRow {
         let mut plaintext = Vec::with_capacity(40);
@@ -143,8 +149,7 @@ pub fn verify(
         if head.covers(&sum) {
             return Ok(head);
         }
-        let (found, counted) = (sum.count, head.count);
-        Err(Damaged(format!("the rows of {cluster} are not those of its head: {found} found, {counted} counted")))
+        Err(head.differs(cluster, &sum))
     }))
 }
 

@@ -2,9 +2,42 @@
 //! own: rows come through [`rows::Rows`], calls and answers are the words of `strongroom-link`, time and randomness are
 //! given. What leaves it is public, or sealed.
 
+pub mod attribute;
+mod call;
+pub mod certificate;
+mod check;
+pub mod cluster;
 pub mod cluster_key;
+mod contents;
+mod copy;
+mod data_key;
+pub mod digest;
+mod envelope;
+mod fault;
 pub mod head;
+pub mod host;
+pub mod identity;
+mod install;
 mod kdf;
+pub mod key;
+mod lc;
+mod lifecycle;
+pub mod manifest;
+pub mod mechanism;
+pub mod object;
+pub mod password;
+mod payload;
+pub mod pins;
+mod refusal;
+pub mod region;
+pub mod root;
 pub mod rows;
 pub mod seal;
 pub mod seam;
+pub mod session;
+mod snapshot;
+pub mod start;
+#[cfg(test)]
+mod testing;
+pub mod ticket;
+pub mod user;

@@ -192,8 +192,13 @@ pub trait VaultTx {
     fn put_head(&mut self, cluster: &str, row: &HeadRow) -> Result<(), RowsError>;
 
     /// Objects of an epoch by ascending id, those after `after`, at most `limit`.
-    fn objects(&mut self, cluster: &str, epoch: u64, after: Option<u64>, limit: u32)
-    -> Result<Vec<ObjectRow>, RowsError>;
+    fn objects(
+        &mut self,
+        cluster: &str,
+        epoch: u64,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<ObjectRow>, RowsError>;
     /// Inserts or replaces an object.
     fn put_object(&mut self, cluster: &str, epoch: u64, row: &ObjectRow) -> Result<(), RowsError>;
     /// Deletes an object; whether it was there.

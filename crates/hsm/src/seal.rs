@@ -1,5 +1,5 @@
 //! Owns AES-256-GCM-SIV sealing: of rows under a key of their cluster ([`RowSealer`]), and of small secrets under a key
-//! that the caller derived ([`Sealer`]). A sealed row is format ‖ nonce (12) ‖ ciphertext ‖ tag (16); region, cluster, id,
+//! that the caller derived (`Sealer`). A sealed row is format ‖ nonce (12) ‖ ciphertext ‖ tag (16); region, cluster, id,
 //! kind and version are its AAD, so that no row opens in another's place. The nonce is random, which GCM-SIV forgives up to
 //! 2^48 seals under one key.
 //!
@@ -140,11 +140,7 @@ impl Sealer {
         body.extend_from_slice(plaintext);
         let tag = self
             .0
-            .seal_in_place_separate_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(aad),
-                &mut body[1 + NONCE..],
-            )
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut body[1 + NONCE..])
             .expect("a row is far below GCM-SIV's limit of 2^36 bytes");
         body.extend_from_slice(tag.as_ref());
         body

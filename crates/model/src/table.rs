@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use crate::call::{Operation, Service};
+use crate::call::Operation;
 use crate::error::ErrorKind;
 use crate::shape::{Bounds, Constraints, Kind, Member, Name, OperationShape, Pattern, Shape, Table, TimestampFormat};
 
@@ -391,9 +391,6 @@ fn member(word: &'static str) -> Member<Name> {
     let required = name.ends_with('!');
     Member { required, ..Member::new(name.trim_end_matches('!'), target.into()) }
 }
-
-/// The namespace of an operation's shapes is its service's; the errors of both services are AWS's.
-pub const ERROR_NAMESPACE: &str = Service::CloudHsm.namespace();
 
 #[cfg(test)]
 mod tests;

@@ -42,6 +42,12 @@ impl MemoryRows {
         *lock(&self.writes_until_full) = writes;
     }
 
+    /// Takes the rows of another vault in place of these, as a disk that is put back would.
+    pub fn restore(&self, earlier: &Self) {
+        let earlier = lock(&earlier.state).clone();
+        *lock(&self.state) = earlier;
+    }
+
     fn has_room(&self) -> bool {
         match lock(&self.writes_until_full).as_mut() {
             None => true,

@@ -1,0 +1,187 @@
+//! Owns the way a call changes something: one transaction that looks the call up by its invocation id, lets the operation
+//! decide, and writes its rows, its stored answer, its audit event and the jobs that it needs. Only when that transaction
+//! is durable do the jobs start and the caller gets an answer. The invocation id is looked up before any check of states,
+//! so that a repeat is told what the first was told.
+
+use std::sync::Arc;
+
+use strongroom_model::call::{Call, Operation, Reply};
+use strongroom_model::time::DAY;
+use strongroom_model::{ApiError, Timestamp};
+use strongroom_store::control::{audit, idempotency, jobs};
+use strongroom_store::{StoreError, Tx, WriteError};
+
+use crate::caller::Caller;
+use crate::job::{self, Claim, JobKind};
+use crate::region::Region;
+use crate::stored;
+
+/// How long an invocation id is remembered, in milliseconds.
+const REMEMBERED: i64 = DAY;
+
+/// Why a mutation changed nothing.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The operation said no.
+    Api(ApiError),
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Api(error) => error,
+            Refusal::Store(error) => store_failed(error),
+        }
+    }
+}
+
+/// The answer for a store that failed: retriable, and nothing was changed.
+pub(crate) fn store_failed(error: StoreError) -> ApiError {
+    let message = match &error {
+        StoreError::Full(_) => "Nothing was changed: the store is full. Repeat the call when there is room.",
+        StoreError::Unknown(_) => "The store failed while it wrote; whether the change was made is not known. Repeat the call.",
+        _ => "Nothing was changed: the store failed. Repeat the call.",
+    };
+    ApiError::internal(message, error)
+}
+
+/// An open transaction of a mutation.
+pub(crate) struct Mutation<'a> {
+    pub tx: &'a mut dyn Tx,
+    pub region: &'a Region,
+    pub caller: &'a Caller,
+    /// The time of the call: one for all its rows.
+    pub now: Timestamp,
+    started: Vec<Claim>,
+}
+
+impl Mutation<'_> {
+    /// Writes a job that is claimed already and starts after the commit.
+    pub fn start(&mut self, kind: JobKind, subject: &str) -> Result<(), StoreError> {
+        self.start_waiting(kind, subject, None)
+    }
+
+    /// Writes a job that starts after the commit or, where it waits for a row, when that row settles.
+    pub fn start_waiting(&mut self, kind: JobKind, subject: &str, waits_for: Option<&str>) -> Result<(), StoreError> {
+        match waits_for {
+            Some(row) => jobs::insert_waiting(self.tx, kind, subject, row, job::LATEST),
+            None => {
+                let claim = Claim { kind, subject: subject.to_owned(), epoch: 1 };
+                jobs::insert_claimed(self.tx, kind, subject, &self.region.owner, self.now.plus(job::LEASE))?;
+                self.started.push(claim);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes a job for later, or moves it there.
+    pub fn schedule(&mut self, kind: JobKind, subject: &str, due_at: Timestamp) -> Result<(), StoreError> {
+        jobs::schedule(self.tx, kind, subject, due_at)
+    }
+
+    /// Makes the jobs that wait for a row due.
+    pub fn settle(&mut self, row: &str) -> Result<(), StoreError> {
+        jobs::wake_waiters(self.tx, row, self.now).map(drop)
+    }
+}
+
+/// Runs a mutation and starts its jobs. `decide` may run more than once and must take every id that it writes from
+/// outside.
+pub(crate) async fn run(
+    region: &Arc<Region>,
+    caller: &Caller,
+    call: &Call,
+    mut decide: impl FnMut(&mut Mutation<'_>) -> Result<Reply, Refusal> + Send + 'static,
+) -> Result<Reply, ApiError> {
+    let operation = call.operation();
+    let key = caller.invocation_id.clone().map(|invocation_id| idempotency::Key {
+        account: caller.account.clone(),
+        principal: caller.principal.clone(),
+        operation: operation.name().to_owned(),
+        invocation_id,
+        input_digest: stored::input_digest(call),
+    });
+    let event = audit_input(call);
+    let (region_in, caller_in) = (region.clone(), caller.clone());
+    let committed = region
+        .control
+        .write(move |tx| {
+            let now = region_in.now();
+            if let Some(reply) = earlier_answer(tx, operation, key.as_ref(), now)? {
+                return Ok((reply, Vec::new()));
+            }
+            let mut mutation = Mutation { tx, region: &region_in, caller: &caller_in, now, started: Vec::new() };
+            let reply = decide(&mut mutation)?;
+            let started = mutation.started;
+            if let Some(key) = &key {
+                idempotency::insert(tx, key, &stored::reply_to_text(&reply), now.plus(REMEMBERED))?;
+            }
+            audit::append(tx, now, &audit_event(&region_in, &caller_in, operation, &event, now))?;
+            Ok::<_, Refusal>((reply, started))
+        })
+        .await;
+    let (reply, started) = committed.map_err(WriteError::flatten)?.into_inner();
+    for claim in started {
+        job::start(region, claim);
+    }
+    Ok(reply)
+}
+
+fn earlier_answer(
+    tx: &mut dyn Tx,
+    operation: Operation,
+    key: Option<&idempotency::Key>,
+    now: Timestamp,
+) -> Result<Option<Reply>, Refusal> {
+    let Some(key) = key else { return Ok(None) };
+    let Some(text) = idempotency::find(tx, key, now)? else { return Ok(None) };
+    let reply = stored::reply_from_text(operation, &text);
+    reply.map(Some).ok_or_else(|| StoreError::Corrupt(format!("a stored answer of {} cannot be read", operation.name())).into())
+}
+
+/// The input as the audit event shows it.
+fn audit_input(call: &Call) -> serde_json::Value {
+    stored::to_json(call.clone().into_value())
+}
+
+/// An event in the shape of CloudTrail's.
+fn audit_event(
+    region: &Region,
+    caller: &Caller,
+    operation: Operation,
+    input: &serde_json::Value,
+    now: Timestamp,
+) -> String {
+    serde_json::json!({
+        "eventVersion": "1.09",
+        "eventTime": now.to_string(),
+        "eventSource": format!("{}.amazonaws.com", operation.service().action_prefix()),
+        "eventName": operation.name(),
+        "awsRegion": region.settings.name.as_str(),
+        "sourceIPAddress": caller.source_ip,
+        "userAgent": caller.user_agent,
+        "userIdentity": {
+            "arn": caller.principal,
+            "accountId": caller.account.as_str(),
+            "accessKeyId": caller.access_key,
+        },
+        "requestID": caller.request_id,
+        "requestParameters": input,
+        "readOnly": false,
+    })
+    .to_string()
+}

@@ -1,0 +1,181 @@
+//! Owns a running region: its stores, its seams, its loops. It starts by taking up the jobs of its former life, answers
+//! calls ([`Region::call`]) and peers ([`Region::peer_session`]), and stops by handing its jobs back. Decisions are not
+//! made here: each operation and each kind of job has a file of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use strongroom_model::call::{Call, Reply};
+use strongroom_model::id::base32;
+use strongroom_model::time::DAY;
+use strongroom_model::{ApiError, RegionId, RegionName, Timestamp};
+use strongroom_store::{Blobs, Database, StoreError};
+use tokio::sync::Notify;
+
+use crate::caller::Caller;
+use crate::copy::destination::{Checks, PeerSession};
+use crate::copy::source::{FirstAnswers, Sessions};
+use crate::ports::{Clock, Hsms, Peer, Peers, Rng, Spawn};
+use crate::{job, operation, outbox};
+
+/// What is decided for a region from outside.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The region's name.
+    pub name: RegionName,
+    /// The /24 in which HSMs get their addresses.
+    pub network: [u8; 3],
+    /// Milliseconds until the source of a copy gives up.
+    pub copy_deadline: i64,
+    /// How long CopyBackupToRegion waits for the destination's first answer before its own.
+    pub announce_wait: Duration,
+    /// How fast states change.
+    pub pace: Pace,
+    /// Whether `hsm1.medium` exists, for clusters from before its end.
+    pub legacy_hsm_types: bool,
+    /// The most bytes per second that a copy sends; for tests that want to see one under way.
+    pub copy_max_rate: Option<u64>,
+}
+
+impl Settings {
+    /// The settings of a region in `dev`.
+    pub fn new(name: RegionName, network: [u8; 3]) -> Self {
+        Self {
+            name,
+            network,
+            copy_deadline: DAY,
+            announce_wait: Duration::from_millis(250),
+            pace: Pace::AtOnce,
+            legacy_hsm_types: false,
+            copy_max_rate: None,
+        }
+    }
+}
+
+/// How fast states change.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// As fast as the work is done.
+    AtOnce,
+    /// About as slowly as on AWS, times a factor.
+    Aws(f64),
+}
+
+/// What a region is made of.
+pub struct Parts {
+    /// What is decided from outside.
+    pub settings: Settings,
+    /// The control store.
+    pub control: Database,
+    /// The payloads.
+    pub blobs: Arc<dyn Blobs>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Random bytes.
+    pub rng: Arc<dyn Rng>,
+    /// Tasks.
+    pub spawn: Arc<dyn Spawn>,
+    /// The HSM host.
+    pub hsms: Arc<dyn Hsms>,
+    /// The paired regions.
+    pub peers: Arc<dyn Peers>,
+}
+
+/// A running region.
+pub struct Region {
+    pub(crate) settings: Settings,
+    pub(crate) id: RegionId,
+    pub(crate) control: Database,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) spawn: Arc<dyn Spawn>,
+    pub(crate) hsms: Arc<dyn Hsms>,
+    pub(crate) peers: Arc<dyn Peers>,
+    /// This life of this process, in the leases that it takes.
+    pub(crate) owner: String,
+    /// Jobs may have become due.
+    pub(crate) wake: Notify,
+    pub(crate) sessions: Sessions,
+    pub(crate) first_answers: FirstAnswers,
+    pub(crate) checks: Checks,
+    stopping: AtomicBool,
+}
+
+impl Region {
+    /// Takes up the jobs of a former life and starts the region's loops.
+    ///
+    /// # Errors
+    /// When the control store fails.
+    pub async fn start(parts: Parts, id: RegionId) -> Result<Arc<Self>, StoreError> {
+        let mut life = [0; 16];
+        parts.rng.fill(&mut life);
+        let region = Arc::new(Self {
+            settings: parts.settings,
+            id,
+            control: parts.control,
+            blobs: parts.blobs,
+            clock: parts.clock,
+            rng: parts.rng,
+            spawn: parts.spawn,
+            hsms: parts.hsms,
+            peers: parts.peers,
+            owner: base32(&life, 25),
+            wake: Notify::new(),
+            sessions: Sessions::default(),
+            first_answers: FirstAnswers::default(),
+            checks: Checks::default(),
+            stopping: AtomicBool::new(false),
+        });
+        job::recover(&region).await?;
+        region.spawn.spawn(Box::pin(job::run_due(region.clone())));
+        region.spawn.spawn(Box::pin(outbox::follow(region.clone())));
+        region.spawn.spawn(Box::pin(job::sweep(region.clone())));
+        Ok(region)
+    }
+
+    /// Answers a call.
+    ///
+    /// # Errors
+    /// What the caller is to read; the error's cause is for the log.
+    pub async fn call(self: &Arc<Self>, caller: &Caller, call: Call) -> Result<Reply, ApiError> {
+        operation::dispatch(self, caller, call).await
+    }
+
+    /// The answering side of a connection that a peer has opened.
+    pub fn peer_session(self: &Arc<Self>, peer: Peer) -> Arc<PeerSession> {
+        Arc::new(PeerSession::new(self.clone(), peer))
+    }
+
+    /// Begins no further job. Jobs under way are cut by the end of the process, as by a crash, and go on after a restart.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake.notify_waiters();
+    }
+
+    /// The region's name.
+    pub fn name(&self) -> &RegionName {
+        &self.settings.name
+    }
+
+    /// What the region is.
+    pub fn id(&self) -> &RegionId {
+        &self.id
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// `N` random bytes.
+    pub(crate) fn draw<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.fill(&mut bytes);
+        bytes
+    }
+}

@@ -1,0 +1,239 @@
+//! What is durable: repeats, other hosts, damage, a full vault.
+
+use super::*;
+use crate::rows::{ObjectRow, Rows, VaultTx};
+
+/// Changes an object's row behind the cluster's back.
+fn with_object(served: &Served, handle: Ulong, change: impl Fn(&mut dyn VaultTx, u64, ObjectRow)) {
+    served.rig.change(&mut |tx| {
+        let epoch = tx.cluster(CLUSTER)?.unwrap().epoch;
+        let row = tx.objects(CLUSTER, epoch, Some(handle - 1), 1)?.remove(0);
+        change(tx, epoch, row);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_repeated_request_gives_the_first_result_on_every_hsm() {
+    let served = Served::with_users();
+    let elsewhere = served.elsewhere();
+    let (mut alice, mut other) = (served.alice(), elsewhere.alice());
+    let create = || generate_ec(ec::Curve::P256, "signer");
+    let pair = |answer| match answer {
+        Ok(Answer::Pair { public, private }) => (public, private),
+        other => panic!("{other:?}"),
+    };
+    let (public, private) = pair(alice.send([1; 16], create()));
+    for session in [&mut alice, &mut other] {
+        assert_eq!(pair(session.send([1; 16], create())), (public, private));
+    }
+    assert_eq!(alice.found(vec![]).len(), 2);
+    let refused = other.send([1; 16], generate_aes(vec![token()])).unwrap_err();
+    assert_eq!(refused.ckr, CKR_ARGUMENTS_BAD);
+    assert!(matches!(alice.send([2; 16], Call::DestroyObject(private)), Ok(Answer::Done)));
+    assert!(matches!(other.send([2; 16], Call::DestroyObject(private)), Ok(Answer::Done)), "deletes are repeated too");
+    assert_eq!(other.ckr(Call::DestroyObject(private)), CKR_OBJECT_HANDLE_INVALID);
+    let mut bob = served.log_in("bob", Role::CryptoUser);
+    assert_ne!(pair(bob.send([1; 16], create())).0, public, "another user's request is another one");
+}
+
+#[test]
+fn a_changing_request_without_an_id_is_refused_and_a_repeated_activation_is_not() {
+    let served = Served::new();
+    let mut session = served.session();
+    let request = Request { request_id: None, call: Call::Activate(secret(PASSWORD)) };
+    assert!(matches!(session.answer(request), Response::Failed(Failure { ckr: CKR_ARGUMENTS_BAD, .. })));
+    session.send([1; 16], Call::Activate(secret(PASSWORD))).unwrap();
+    session.send([1; 16], Call::Activate(secret(PASSWORD))).unwrap();
+    let refused = session.send([1; 16], Call::Activate(secret(b"password2"))).unwrap_err();
+    assert_eq!(refused.ckr, CKR_ARGUMENTS_BAD, "the password is part of what was asked");
+}
+
+#[test]
+fn no_stored_row_shows_a_password_or_its_plain_hash() {
+    let served = Served::new();
+    served.session().send([1; 16], Call::Activate(secret(PASSWORD))).unwrap();
+    let mut row = None;
+    served.rig.rows.read(&mut |tx| Ok(row = tx.request(CLUSTER, "admin", &[1; 16])?)).unwrap();
+    let encoded = strongroom_link::frame::encode(&Call::Activate(secret(PASSWORD))).unwrap();
+    let plain = crate::digest::Digest::Sha256.hash(&encoded);
+    let digest = row.unwrap().input_digest;
+    assert_ne!(digest, plain.as_ref());
+    assert_eq!(digest.len(), 32);
+}
+
+#[test]
+fn two_hosts_write_side_by_side_and_lose_nothing() {
+    let served = Served::with_users();
+    let elsewhere = served.elsewhere();
+    std::thread::scope(|scope| {
+        for served in [&served, &elsewhere] {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut alice = served.alice();
+                    for _ in 0..5 {
+                        // Eight lost races in a row are told to the client, who tries again.
+                        let id = random(&SystemRng);
+                        while alice.send(id, generate_aes(vec![token()])).is_err() {}
+                    }
+                });
+            }
+        }
+    });
+    served.rig.verified_head(CLUSTER);
+    for served in [served.elsewhere(), served, elsewhere] {
+        served.cluster.reload().unwrap();
+        assert_eq!(served.alice().found(vec![]).len(), 20);
+        assert!(served.health.0.lock().unwrap().iter().all(Option::is_none));
+    }
+}
+
+#[test]
+fn the_head_holds_after_every_kind_of_write() {
+    let served = Served::with_users();
+    let mut alice = served.alice();
+    let mut admin = served.log_in("admin", Role::Admin);
+    let mut version = served.rig.verified_head(CLUSTER).version;
+    let key = alice.handle(generate_aes(vec![token()]));
+    let calls = [
+        (true, Call::SetAttributes { handle: key, template: vec![Attribute::bytes(CKA_LABEL, "x")] }),
+        (true, Call::DestroyObject(key)),
+        (false, create_user("carol", Role::CryptoUser)),
+        (false, change_password("carol", Role::CryptoUser, b"password2")),
+        (false, Call::DeleteUser { user: "carol".into(), role: Role::CryptoUser }),
+    ];
+    version += 1;
+    for (is_alice, call) in calls {
+        if is_alice { alice.ask(call) } else { admin.ask(call) };
+        version += 1;
+        assert_eq!(served.rig.verified_head(CLUSTER).version, version);
+    }
+    assert_eq!(served.elsewhere().alice().found(vec![]), []);
+}
+
+#[test]
+fn a_restarted_host_serves_what_was_answered() {
+    let served = Served::with_users();
+    let (public, private) = served.alice().pair(generate_rsa(2048, "signer"));
+    let restarted = served.elsewhere();
+    let mut alice = restarted.alice();
+    let signature = alice.bytes(sign(private, CKM_SHA256_RSA_PKCS, b"message"));
+    alice.ask(verify(public, CKM_SHA256_RSA_PKCS, b"message", &signature));
+}
+
+#[test]
+fn damaged_rows_are_never_used() {
+    type Damage = fn(&mut dyn VaultTx, u64, ObjectRow);
+    let damages: [(&str, Damage); 4] = [
+        ("a flipped bit", |tx, epoch, mut row| {
+            row.sealed[40] ^= 1;
+            tx.put_object(CLUSTER, epoch, &row).unwrap();
+        }),
+        ("a row in another's place", |tx, epoch, mut row| {
+            row.object += 1;
+            tx.put_object(CLUSTER, epoch, &row).unwrap();
+        }),
+        ("a missing row", |tx, epoch, row| assert!(tx.delete_object(CLUSTER, epoch, row.object).unwrap())),
+        ("another version", |tx, epoch, mut row| {
+            row.version += 1;
+            tx.put_object(CLUSTER, epoch, &row).unwrap();
+        }),
+    ];
+    for (what, damage) in damages {
+        let served = Served::with_users();
+        let (_, private) = served.alice().pair(generate_ec(ec::Curve::P256, "signer"));
+        let mut running = served.alice();
+        with_object(&served, private, damage);
+        let restarted = served.elsewhere();
+        let mut session = restarted.session();
+        let calls = [Call::Info, Call::ListUsers, login("alice", Role::CryptoUser, PASSWORD)];
+        for call in calls {
+            let refused = session.try_ask(call).unwrap_err();
+            assert_eq!(refused.ckr, CKR_DEVICE_ERROR, "{what}");
+            assert!(refused.message.starts_with(&format!("{CLUSTER} is DEGRADED")), "{}", refused.message);
+        }
+        assert!(matches!(restarted.health.0.lock().unwrap().as_slice(), [Some(_)]));
+        // A host that runs notices when it reads the rows again, and then signs nothing either.
+        served.cluster.reload().unwrap();
+        assert_eq!(running.ckr(sign(private, CKM_ECDSA, &[1; 32])), CKR_DEVICE_ERROR, "{what}");
+    }
+}
+
+#[test]
+fn a_repaired_cluster_is_served_again_and_a_rolled_back_one_is_not() {
+    let served = Served::with_users();
+    let mut alice = served.alice();
+    let key = alice.handle(generate_aes(vec![token()]));
+    let mut kept = None;
+    with_object(&served, key, |tx, epoch, row| assert!(tx.delete_object(CLUSTER, epoch, row.object).unwrap()));
+    served.cluster.reload().unwrap();
+    assert_eq!(alice.ckr(Call::ListUsers), CKR_DEVICE_ERROR);
+    let healthy = Served::with_users();
+    let mut bob = healthy.log_in("bob", Role::CryptoUser);
+    let key = bob.handle(generate_aes(vec![token()]));
+    let copy = (*healthy.rig.rows).clone();
+    with_object(&healthy, key, |tx, epoch, row| assert!(tx.delete_object(CLUSTER, epoch, row.object).unwrap()));
+    healthy.cluster.reload().unwrap();
+    assert_eq!(bob.ckr(Call::Random(1)), CKR_DEVICE_ERROR);
+    copy.read(&mut |tx| Ok(kept = tx.objects(CLUSTER, 1, None, 10)?.pop())).unwrap();
+    healthy.rig.change(&mut |tx| tx.put_object(CLUSTER, 1, kept.as_ref().unwrap()));
+    healthy.cluster.reload().unwrap();
+    bob.ask(Call::Random(1));
+    assert_eq!(healthy.health.0.lock().unwrap().last(), Some(&None));
+    // The head and rows of before the last write are consistent, and still lower than what was served.
+    let (mut head, mut old) = (None, None);
+    copy.read(&mut |tx| Ok((head, old) = (tx.head(CLUSTER)?, tx.objects(CLUSTER, 1, None, 10)?.pop()))).unwrap();
+    bob.ask(Call::SetAttributes { handle: key, template: vec![Attribute::bytes(CKA_LABEL, "new")] });
+    healthy.rig.change(&mut |tx| {
+        tx.put_object(CLUSTER, 1, old.as_ref().unwrap())?;
+        tx.put_head(CLUSTER, head.as_ref().unwrap())
+    });
+    healthy.cluster.reload().unwrap();
+    let refused = bob.try_ask(Call::Random(1)).unwrap_err();
+    assert!(refused.message.contains("went back"), "{}", refused.message);
+}
+
+#[test]
+fn a_full_vault_changes_nothing_and_says_so() {
+    let served = Served::with_users();
+    let mut alice = served.alice();
+    served.rig.rows.fill_after(Some(0));
+    let refused = alice.try_ask(generate_aes(vec![token()])).unwrap_err();
+    assert_eq!(refused.ckr, CKR_DEVICE_MEMORY);
+    assert_eq!(refused.message, "Nothing was changed: the store is full.");
+    assert_eq!(alice.found(vec![]), []);
+    served.rig.rows.fill_after(None);
+    alice.handle(generate_aes(vec![token()]));
+    served.rig.verified_head(CLUSTER);
+}
+
+#[test]
+fn a_destroyed_cluster_forgets_its_keys() {
+    let served = Served::with_users();
+    let mut alice = served.alice();
+    let (_, private) = alice.pair(generate_ec(ec::Curve::P256, "signer"));
+    served.cluster.close();
+    let refused = alice.try_ask(sign(private, CKM_ECDSA, &[1; 32])).unwrap_err();
+    assert_eq!(refused.message, format!("{CLUSTER} was deleted"));
+}
+
+#[test]
+fn many_connections_sign_at_once() {
+    let served = Served::with_users();
+    let (public, private) = served.alice().pair(generate_ec(ec::Curve::P256, "signer"));
+    std::thread::scope(|scope| {
+        for n in 0..8_u8 {
+            let served = &served;
+            scope.spawn(move || {
+                let mut alice = served.alice();
+                for _ in 0..20 {
+                    let signature = alice.bytes(sign(private, CKM_ECDSA_SHA256, &[n]));
+                    alice.ask(verify(public, CKM_ECDSA_SHA256, &[n], &signature));
+                    if n == 0 {
+                        alice.handle(generate_aes(vec![token()]));
+                    }
+                }
+            });
+        }
+    });
+}
