@@ -23,12 +23,8 @@ impl Chosen {
         }
     }
 
-    /// The values of a filter; `None` where it was not given, so that everything matches.
-    pub fn values(&self, name: &str) -> Option<Vec<String>> {
-        self.0.get(name).cloned()
-    }
-
-    /// The values of a filter, each read by `parse`; those that can match nothing are left out.
+    /// The values of a filter, each read by `parse`; those that can match nothing are left out. `None` where the
+    /// filter was not given, so that everything matches.
     pub fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
         self.0.get(name).map(|values| values.iter().filter_map(|v| parse(v)).collect())
     }

@@ -118,13 +118,14 @@ impl Lease {
                 return Err(Stop::Lost);
             }
             let (value, after) = closure(tx, region.now())?;
+            let goes_on = matches!(after, After::Stay);
             match after {
                 After::End => jobs::finish(tx, claim.kind, &claim.subject, claim.epoch)?,
                 After::Due(at) => jobs::release(tx, claim.kind, &claim.subject, claim.epoch, at)?,
                 After::Wait(row) => jobs::wait_for(tx, claim.kind, &claim.subject, claim.epoch, &row, LATEST)?,
                 After::Stay => true,
             };
-            Ok((value, !matches!(after, After::Stay)))
+            Ok((value, !goes_on))
         });
         let (value, scan) = committed.await.map_err(WriteError::flatten)?.into_inner();
         if scan {
@@ -184,7 +185,7 @@ async fn claim_due(region: &Arc<Region>) -> Result<Vec<Claim>, StoreError> {
             jobs::claim_due(tx, now, &region_in.owner, now.plus(LEASE), CLAIMED)
         })
         .await;
-    let claimed = claimed.map_err(WriteError::flatten::<>)?.into_inner();
+    let claimed = claimed.map_err(WriteError::flatten)?.into_inner();
     Ok(claimed.into_iter().map(|j| Claim { kind: j.kind, subject: j.subject, epoch: j.epoch }).collect())
 }
 
@@ -257,9 +258,9 @@ async fn postpone(lease: &Lease, stop: &Stop) {
             jobs::postpone(tx, claim.kind, &claim.subject, claim.epoch, due, &reason)
         });
         match postponed.await.map_err(WriteError::<StoreError>::flatten) {
-            Ok(_) => break lease.region.wake.notify_one(),
-            Err(StoreError::Closed) => break,
-            Err(_) if lease.region.is_stopping() => break,
+            Ok(_) => return lease.region.wake.notify_one(),
+            Err(StoreError::Closed) => return,
+            Err(_) if lease.region.is_stopping() => return,
             Err(_) => lease.region.clock.sleep(Duration::from_millis(100 << attempt.min(8))).await,
         }
     }

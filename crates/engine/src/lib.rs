@@ -1,4 +1,30 @@
-//! What the service decides.
+//! What the service decides. A call becomes rows in one transaction ([`mutation`]), rows that say what is under way are
+//! jobs, jobs move states along documented edges ([`job`]), and the copy between regions is one repeatable exchange
+//! ([`copy`]). The world is met through the seams of [`ports`] and the store; nothing here knows HTTP, TLS, SQL or a key.
 
+mod arn;
+mod backup;
+mod blob;
+pub mod caller;
 pub mod copy;
+mod filter;
+mod job;
+mod mutation;
+mod names;
+mod network;
+mod operation;
+mod outbox;
+mod pace;
+mod page;
+mod payload;
+mod policy;
 pub mod ports;
+pub mod region;
+mod stored;
+mod subnet;
+mod tags;
+mod view;
+
+pub use caller::Caller;
+pub use copy::destination::PeerSession;
+pub use region::{Pace, Parts, Region, Settings};

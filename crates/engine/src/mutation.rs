@@ -13,6 +13,7 @@ use strongroom_store::{StoreError, Tx, WriteError};
 
 use crate::caller::Caller;
 use crate::job::{self, Claim, JobKind};
+use crate::pace;
 use crate::region::Region;
 use crate::stored;
 
@@ -75,10 +76,14 @@ impl Mutation<'_> {
         self.start_waiting(kind, subject, None)
     }
 
-    /// Writes a job that starts after the commit or, where it waits for a row, when that row settles.
+    /// Writes a job that starts after the commit (at a pace like AWS's: later) or, where it waits for a row, when that row settles.
     pub fn start_waiting(&mut self, kind: JobKind, subject: &str, waits_for: Option<&str>) -> Result<(), StoreError> {
         match waits_for {
             Some(row) => jobs::insert_waiting(self.tx, kind, subject, row, job::LATEST),
+            None if pace::delay(self.region.settings.pace, kind) > 0 => {
+                let due_at = self.now.plus(pace::delay(self.region.settings.pace, kind));
+                jobs::schedule(self.tx, kind, subject, due_at)
+            }
             None => {
                 let claim = Claim { kind, subject: subject.to_owned(), epoch: 1 };
                 jobs::insert_claimed(self.tx, kind, subject, &self.region.owner, self.now.plus(job::LEASE))?;
@@ -91,11 +96,6 @@ impl Mutation<'_> {
     /// Writes a job for later, or moves it there.
     pub fn schedule(&mut self, kind: JobKind, subject: &str, due_at: Timestamp) -> Result<(), StoreError> {
         jobs::schedule(self.tx, kind, subject, due_at)
-    }
-
-    /// Makes the jobs that wait for a row due.
-    pub fn settle(&mut self, row: &str) -> Result<(), StoreError> {
-        jobs::wake_waiters(self.tx, row, self.now).map(drop)
     }
 }
 

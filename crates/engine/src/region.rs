@@ -10,14 +10,14 @@ use strongroom_model::call::{Call, Reply};
 use strongroom_model::id::base32;
 use strongroom_model::time::DAY;
 use strongroom_model::{ApiError, RegionId, RegionName, Timestamp};
-use strongroom_store::{Blobs, Database, StoreError};
+use strongroom_store::{Blobs, Database, StoreError, WriteError};
 use tokio::sync::Notify;
 
 use crate::caller::Caller;
 use crate::copy::destination::{Checks, PeerSession};
 use crate::copy::source::{FirstAnswers, Sessions};
 use crate::ports::{Clock, Hsms, Peer, Peers, Rng, Spawn};
-use crate::{job, operation, outbox};
+use crate::{job, operation, outbox, subnet};
 
 /// What is decided for a region from outside.
 #[derive(Clone, Debug)]
@@ -128,6 +128,9 @@ impl Region {
             checks: Checks::default(),
             stopping: AtomicBool::new(false),
         });
+        let name = region.settings.name.clone();
+        let defaults = region.control.write(move |tx| subnet::ensure_defaults(tx, &name)).await;
+        defaults.map(drop).map_err(WriteError::flatten)?;
         job::recover(&region).await?;
         region.spawn.spawn(Box::pin(job::run_due(region.clone())));
         region.spawn.spawn(Box::pin(outbox::follow(region.clone())));

@@ -26,8 +26,8 @@ use crate::snapshot::{self, Order};
 use crate::start::{self, Control, Decision, Held};
 use crate::{check, install, lifecycle, manifest};
 
-/// How many payloads are read or written at once; each costs two chunks of memory and a thread.
-const STREAMS_MAX: usize = 4;
+/// How many payloads stream at once; each takes the memory of a few chunks. One that came in one piece is not counted.
+const STREAMS_MAX: usize = 16;
 /// The longest wait for outbox rows.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -252,7 +252,6 @@ impl Host {
     }
 
     fn admit(&self, announced: Announced<'_>) -> Result<Answer, Failure> {
-        let _slot = announced.payload.is_some().then(|| self.slot()).transpose()?;
         let (header, facts) = copy::admit(self, announced)?;
         Ok(Answer::Admitted { header, facts })
     }

@@ -73,7 +73,7 @@ impl SigningKey for ClusterKeyPair {
 
 /// Makes CSR and certificates for the key pair of a new cluster. `mode` is `FIPS` or `NON_FIPS`, `now_ms` in milliseconds
 /// since 1970.
-pub fn describe(root: &Root, key_pair: &ClusterKeyPair, hsm: &str, mode: &str, now_ms: i64) -> Identity {
+pub fn make(root: &Root, key_pair: &ClusterKeyPair, hsm: &str, mode: &str, now_ms: i64) -> Identity {
     make_chain(root, key_pair, hsm, mode, now_ms).expect("the parameters are constants and ids, all fit for encoding")
 }
 
@@ -188,7 +188,7 @@ mod tests {
     fn the_chain_vouches_for_the_key_in_the_csr() {
         let root = Root::generate(&SystemRng);
         let key_pair = ClusterKeyPair::generate();
-        let identity = describe(&root, &key_pair, "hsm-nx7kj5ucqzy", "FIPS", NOW_MS);
+        let identity = make(&root, &key_pair, "hsm-nx7kj5ucqzy", "FIPS", NOW_MS);
         let csr = Csr::parse(&identity.csr).unwrap();
         let hsm = Certificate::parse(&identity.hsm_certificate).unwrap();
         let hardware = Certificate::parse(&identity.hardware_certificate).unwrap();

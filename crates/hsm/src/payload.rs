@@ -187,8 +187,7 @@ pub(crate) struct PayloadReader {
 impl PayloadReader {
     /// A reader of a payload of so many chunks.
     pub(crate) fn new(key: &DataKey, chunks: u32) -> Self {
-        let pending = Zeroizing::new(Vec::with_capacity(CHUNK + RECORD_MAX + RECORD_HEAD));
-        Self { stream: Stream::new(key), chunks, n: 0, pending }
+        Self { stream: Stream::new(key), chunks, n: 0, pending: Zeroizing::new(vec![]) }
     }
 
     /// Opens the next chunk and gives `each` every record that is complete with it; at the last chunk none may be left over.
@@ -216,6 +215,11 @@ impl PayloadReader {
         bytes: &Verified,
         each: &mut dyn FnMut(Record<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        if self.n == 1 {
+            // Growing would leave unwiped copies behind: this is all that will ever be needed.
+            let carried = if self.chunks > 1 { RECORD_MAX + RECORD_HEAD } else { 0 };
+            self.pending.reserve_exact(bytes.0.len() + carried);
+        }
         self.pending.extend_from_slice(&bytes.0);
         let mut rest = self.pending.as_slice();
         while let Some((content, kind, after)) = split_record(rest)? {
@@ -341,6 +345,20 @@ mod tests {
             let chunks = write(&key, &objects);
             assert_eq!(read(&key, &chunks).unwrap(), objects);
             assert!(chunks[..chunks.len() - 1].iter().all(|chunk| chunk.len() == CHUNK));
+        }
+    }
+
+    #[test]
+    fn what_is_kept_between_chunks_never_grows_and_so_leaves_no_copy() {
+        let key = DataKey::generate(&SystemRng);
+        for total in [1, 30] {
+            let chunks = write(&key, &vec![vec![1; RECORD_MAX - 16]; total]);
+            let mut reader = PayloadReader::new(&key, chunks.len() as u32);
+            let mut capacity = None;
+            for chunk in &chunks {
+                reader.chunk::<String>(chunk, &mut |_| Ok(())).unwrap();
+                assert_eq!(*capacity.get_or_insert(reader.pending.capacity()), reader.pending.capacity());
+            }
         }
     }
 

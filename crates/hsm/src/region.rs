@@ -80,20 +80,29 @@ impl Region {
         lock(&self.health).get(cluster).cloned()
     }
 
-    /// Accepts a head that was read: it may not be lower than one accepted before, nor another of the same version. This
-    /// lasts as long as the process; the roll-back of a vault under a stopped host is not detected.
+    /// The highest head accepted so far: looked up before a transaction reads the head, given to [`Self::accept_head`] with
+    /// what it read.
+    pub fn highest_head(&self, cluster: &str) -> Option<Head> {
+        lock(&self.heads).get(cluster).cloned()
+    }
+
+    /// Accepts a head unless it is lower than `highest`, or another of the same version. This lasts as long as the process;
+    /// the roll-back of a vault under a stopped host is not detected.
     ///
     /// # Errors
     /// [`Damaged`] if the vault went back.
-    pub fn accept_head(&self, cluster: &str, head: &Head) -> Result<(), Damaged> {
-        let mut heads = lock(&self.heads);
-        if let Some(highest) = heads.get(cluster)
+    pub fn accept_head(&self, cluster: &str, highest: Option<&Head>, head: &Head) -> Result<(), Damaged> {
+        if let Some(highest) = highest
             && (head.version < highest.version || head.version == highest.version && head != highest)
         {
             let (found, seen) = (head.version, highest.version);
             return Err(Damaged(format!("the vault of {cluster} went back: its head is {found}, {seen} was seen")));
         }
-        heads.insert(cluster.to_owned(), head.clone());
+        let mut heads = lock(&self.heads);
+        // A transaction that began later may have been accepted meanwhile.
+        if heads.get(cluster).is_none_or(|accepted| accepted.version < head.version) {
+            heads.insert(cluster.to_owned(), head.clone());
+        }
         Ok(())
     }
 }

@@ -43,6 +43,7 @@ pub(crate) struct Snapshot {
 /// `Unknown`, `Gone`, `Busy` by the cluster's state; `Damaged`; the vault's failure.
 pub(crate) fn take(region: &Region, order: Order<'_>, io: &mut dyn ChunkIo) -> Result<Snapshot, Failure> {
     let key = DataKey::generate(&*region.rng);
+    let highest = region.highest_head(order.cluster);
     let mut facts = fault::read(&*region.rows, &mut |tx| {
         let row = active_cluster(tx, order.cluster)?;
         let mut facts = facts_of(region, order, &row);
@@ -55,9 +56,10 @@ pub(crate) fn take(region: &Region, order: Order<'_>, io: &mut dyn ChunkIo) -> R
             facts.chunk_digests.extend_from_slice(&sha256(&sealed));
             io.send(Chunk { n, bytes: sealed }).map_err(|Cut| Stop::Refused(cut()))
         });
-        let counts = write_cluster(region, tx, &row, &mut writer)?;
+        let (head, users, keys) = write_cluster(region, tx, &row, &mut writer)?;
         writer.finish()?;
-        (facts.users, facts.keys) = counts;
+        region.accept_head(order.cluster, highest.as_ref(), &head)?;
+        (facts.users, facts.keys) = (users, keys);
         Ok(facts)
     })?;
     let body = manifest::write(&mut facts);
@@ -104,13 +106,13 @@ fn facts_of(region: &Region, order: Order<'_>, row: &ClusterRow) -> Facts {
     }
 }
 
-/// Writes all records and returns how many users and objects there are.
+/// Writes all records and returns the head and how many users and objects there are.
 fn write_cluster<S: FnMut(u32, Vec<u8>) -> Result<(), Stop>>(
     region: &Region,
     tx: &mut dyn VaultTx,
     row: &ClusterRow,
     writer: &mut PayloadWriter<S>,
-) -> Result<(u32, u32), Stop> {
+) -> Result<(Head, u32, u32), Stop> {
     let keys = region.keys(row)?;
     let sealer = keys.cluster_key.rows(&region.region_id, &row.cluster);
     let head_row = tx.head(&row.cluster)?.ok_or_else(|| Damaged(format!("{} has no head", row.cluster)))?;
@@ -123,8 +125,7 @@ fn write_cluster<S: FnMut(u32, Vec<u8>) -> Result<(), Stop>>(
     if !head.covers(&sum) {
         return Err(head.differs(&row.cluster, &sum).into());
     }
-    region.accept_head(&row.cluster, &head)?;
-    Ok((users, objects))
+    Ok((head, users, objects))
 }
 
 fn cluster_record(row: &ClusterRow, keys: &ClusterKeys, version: u64) -> ClusterRecord {

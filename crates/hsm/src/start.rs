@@ -1,6 +1,9 @@
 //! Owns the decision whether a region may start: the key files, the vault and the control store must agree about region and
 //! roots, and only when all three are empty is anything minted, in the order key file, vault, control. A start that was cut
 //! between those is adopted. All else refuses and says which differs: a lost vault must never be answered with a new one.
+//!
+//! A process whose vault has a region opens its [`Host`](crate::host::Host) at once. One without waits for the first `Hello`,
+//! then: [`Held::read`], [`decide`], for [`Decision::Mint`] the key file, [`found`], and only then the host.
 
 use crate::root::Roots;
 use crate::rows::{MetaRow, Rows, RowsError};

@@ -40,7 +40,7 @@ fn now_ms() -> i64 {
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::generate(&SystemRng);
-    let made = identity::describe(&root, &ClusterKeyPair::generate(), "hsm-nx7kj5ucqzy", "FIPS", now_ms());
+    let made = identity::make(&root, &ClusterKeyPair::generate(), "hsm-nx7kj5ucqzy", "FIPS", now_ms());
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     write(&format!("{CLUSTER}_ClusterCsr.csr"), &made.csr);
     write("hsm.crt", &made.hsm_certificate);

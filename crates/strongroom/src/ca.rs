@@ -16,7 +16,7 @@ use rcgen::{
 };
 use strongroom_client::certificate::verify_signature;
 use x509_cert::Certificate;
-use x509_cert::der::asn1::{Any, BitString, ObjectIdentifier};
+use x509_cert::der::asn1::{Any, BitString, ObjectIdentifier, Uint};
 use x509_cert::der::pem::LineEnding;
 use x509_cert::der::{self, Decode as _, DecodePem as _, Encode, EncodePem as _, Header, Tag};
 use x509_cert::request::CertReq;
@@ -191,11 +191,14 @@ impl CustomerCa {
 
     /// In a line: `RSA 2048, until 2036-11-23`.
     pub fn summary(&self) -> String {
-        let key = self.certificate.tbs_certificate().subject_public_key_info();
-        // The modulus is all but some 14 to 20 bytes of an RSAPublicKey, and a whole number of 64 bytes.
-        let bits = key.subject_public_key.raw_bytes().len() / 64 * 512;
+        let key = self.certificate.tbs_certificate().subject_public_key_info().subject_public_key.raw_bytes();
+        let integers = Vec::<Uint>::from_der(key).unwrap_or_default();
+        let kind = match integers.first() {
+            Some(modulus) => format!("RSA {}", modulus.as_bytes().len() * 8),
+            None => "EC".into(),
+        };
         let until = self.certificate.tbs_certificate().validity().not_after.to_date_time();
-        format!("RSA {bits}, until {:04}-{:02}-{:02}", until.year(), until.month(), until.day())
+        format!("{kind}, until {:04}-{:02}-{:02}", until.year(), until.month(), until.day())
     }
 
     /// Signs a CSR (PEM): a certificate (PEM) with its subject and key, valid from now for ten years.

@@ -45,7 +45,8 @@ fn read_password(input: &mut impl io::BufRead) -> io::Result<Secret> {
     let mut line = Vec::with_capacity(256);
     input.by_ref().take(256).read_until(b'\n', &mut line)?;
     if line.is_empty() {
-        let why = "A password is needed, and nobody is there to be asked: pass --password, or give it as a line of input.";
+        let why =
+            "A password is needed, and nobody is there to be asked: pass --password, or give it as a line of input.";
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
     }
     while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {

@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use strongroom_model::backup::BackupState;
 use strongroom_model::cluster::ClusterMode;
 use strongroom_model::time::DAY;
-use strongroom_model::{AccountId, BackupId, BlobId, ClusterId, CopyId, RegionId, RegionName, Timestamp};
+use strongroom_model::{AccountId, BackupId, BlobId, ClusterId, CopyId, RegionId, Timestamp};
 use strongroom_store::control::backups::{Backup, Origin};
 use strongroom_store::control::jobs::JobKind;
 use strongroom_store::control::receipts::ReceiptKind;

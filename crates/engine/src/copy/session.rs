@@ -186,7 +186,8 @@ async fn read_receipts(
             page.iter().try_for_each(|ended| outgoing::apply(tx, &peer_in, ended, Vec::new(), now).map(drop))?;
             peers::set_read_upto(tx, &peer_in, last)
         });
-        applied.await.map_err(|e| Reason::new("no-space", WriteError::<StoreError>::flatten(e).to_string()))?;
+        let applied = applied.await.map(drop).map_err(WriteError::<StoreError>::flatten);
+        applied.map_err(|e| Reason::new("no-space", e.to_string()))?;
         if last <= after || !more {
             return Ok(());
         }

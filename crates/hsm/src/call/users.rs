@@ -70,7 +70,7 @@ pub(crate) fn delete(session: &Session, name: &RequestName, user: &str, role: Ro
         find(cache, &user, role)?;
         let keys = cache.objects().filter(|object| object.owner() == user).count();
         if keys > 0 {
-            let message = format!("User {user} owns {keys} keys. Delete them first.");
+            let message = format!("User {user} owns keys: {keys}. Delete them first.");
             return Err(refusal(CKR_ACTION_PROHIBITED, message));
         }
         Ok(Change { unlocks: Some(user.clone()), ..Change::of(vec![Edit::DropUser(user.clone())], Answer::Done) })

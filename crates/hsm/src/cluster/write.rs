@@ -96,6 +96,8 @@ enum Outcome {
     Committed,
     Repeated(RequestRow),
     HeadMoved,
+    /// It would activate a cluster whose certificate is not installed yet.
+    Uncertified,
     Gone,
 }
 
@@ -140,6 +142,7 @@ impl Cluster {
                 Ok(Outcome::Committed) => return Ok(self.apply(sealed)),
                 Ok(Outcome::Repeated(row)) => return repeated(&row, request),
                 Ok(Outcome::HeadMoved) => self.load().map_err(|error| vault_failed(&error))?,
+                Ok(Outcome::Uncertified) => return Err(uncertified(&self.id)),
                 Ok(Outcome::Gone) => self.put(State::Gone),
                 Err(RowsError::Full) => return Err(vault_failed(&RowsError::Full)),
                 Err(RowsError::Failed(cause)) => return self.after_failure(&cause, request),
@@ -228,6 +231,9 @@ impl Cluster {
         let Some(mut cluster) = tx.cluster(&self.id)?.filter(|row| row.state != ClusterState::Destroyed) else {
             return Ok(Outcome::Gone);
         };
+        if sealed.activates && cluster.state == ClusterState::Made {
+            return Ok(Outcome::Uncertified);
+        }
         if cluster.epoch != sealed.epoch || !tx.compare_and_set_head(&self.id, &sealed.head_row)? {
             return Ok(Outcome::HeadMoved);
         }
@@ -312,6 +318,11 @@ fn repeated(row: &RequestRow, request: &RequestName) -> Result<Answer, Failure> 
         tracing::error!(%error, "a stored result cannot be read");
         refusal(CKR_GENERAL_ERROR, "The stored result of this request cannot be read.")
     })
+}
+
+fn uncertified(cluster: &str) -> Failure {
+    let message = format!("{cluster} has no certificate yet. Sign its CSR and call InitializeCluster.");
+    refusal(CKR_ACTION_PROHIBITED, message)
 }
 
 /// What a user hears whose password changed, or who was deleted, since he logged in.

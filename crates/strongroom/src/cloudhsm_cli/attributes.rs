@@ -14,7 +14,7 @@ use super::execute::CommandError;
 /// How the value of an attribute is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// `true` or `false`, and what is printed where the HSM tells neither.
+    /// `true` or `false`.
     Flag,
     /// A number.
     Number,
@@ -90,9 +90,9 @@ pub fn shown_kinds() -> Vec<Ulong> {
 /// # Errors
 /// An unknown name, or a value of another form.
 pub fn parse_pair(text: &str) -> Result<Attribute, CommandError> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| CommandError::text(format!("{text:?} is not of the form KEY_ATTRIBUTE_NAME=KEY_ATTRIBUTE_VALUE")))?;
+    let (name, value) = text.split_once('=').ok_or_else(|| {
+        CommandError::text(format!("{text:?} is not of the form KEY_ATTRIBUTE_NAME=KEY_ATTRIBUTE_VALUE"))
+    })?;
     parse(name, value)
 }
 
@@ -151,7 +151,6 @@ fn render_value(kind: Ulong, form: Form, value: Option<&AttributeValue>, all: &[
         // AWS prints every flag of every key; what a class of keys has not is false, but that a public key can be read.
         (Flag, _) => Value::Bool(kind == CKA_EXTRACTABLE && ulong(all, CKA_CLASS) == Some(CKO_PUBLIC_KEY)),
         (Number, Some(AttributeValue::Ulong(number))) => Value::from(*number),
-        (Number, _) if kind == CKA_VALUE_LEN => Value::from(pair_length(all)?),
         (Name(names), Some(AttributeValue::Ulong(number))) => {
             let name = names.iter().find(|(_, known)| known == number).map(|(name, _)| Cow::Borrowed(*name));
             Value::from(name.unwrap_or_else(|| Cow::Owned(format!("{number:#x}"))))
@@ -166,18 +165,6 @@ fn render_value(kind: Ulong, form: Form, value: Option<&AttributeValue>, all: &[
         (Hex, _) if kind == CKA_ID => Value::from(hex(&[])),
         _ => return None,
     })
-}
-
-/// The length of a key of a pair. AWS prints twice the modulus, or the point, for a public key; for a private one the
-/// size of an encoding of its own, which nobody can use: here it is the modulus, or the curve's field.
-fn pair_length(all: &[Attribute]) -> Option<usize> {
-    let modulus = bytes(all, CKA_MODULUS).map(<[u8]>::len);
-    match ulong(all, CKA_CLASS)? {
-        CKO_PUBLIC_KEY => modulus
-            .map(|length| 2 * length)
-            .or_else(|| bytes(all, CKA_EC_POINT).and_then(ec::point_of_octet_string).map(<[u8]>::len)),
-        _ => modulus.or_else(|| bytes(all, CKA_EC_PARAMS).and_then(ec::field_length)),
-    }
 }
 
 /// The bytes of an attribute.
@@ -241,6 +228,7 @@ mod tests {
             Attribute::bytes(CKA_MODULUS, [0xab; 256]),
             Attribute::bytes(CKA_PUBLIC_EXPONENT, [1, 0, 1]),
             Attribute::ulong(CKA_MODULUS_BITS, 2048),
+            Attribute::ulong(CKA_VALUE_LEN, 512),
             Attribute::boolean(CKA_VERIFY, true),
         ];
         let shown = render(&told);
@@ -250,7 +238,6 @@ mod tests {
         assert_eq!(shown["extractable"], true);
         assert_eq!(shown["sign"], false);
         assert_eq!(shown["id"], "0x");
-        assert_eq!(shown["key-length-bytes"], 512);
         assert_eq!(shown["public-exponent"], "0x010001");
     }
 }

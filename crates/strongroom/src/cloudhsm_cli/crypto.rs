@@ -13,8 +13,8 @@ use strongroom_client::link::pkcs11::*;
 use super::execute::CommandError;
 use super::filter::Filter;
 use super::grammar::{
-    CryptoCommand, Data, DataType, HashFunction, Mgf, Pss, Sign, SignCommand, Signature, SignatureFormat, Verify,
-    VerifyCommand,
+    CryptoCommand, Data, DataType, HashFunction, MaskGenerationFunction, Pss, Sign, SignCommand, Signature,
+    SignatureFormat, Verify, VerifyCommand,
 };
 use super::{attributes, ec, output};
 
@@ -31,9 +31,7 @@ pub fn execute(command: CryptoCommand, hsm: &mut dyn Hsm) -> Result<Value, Comma
         CryptoCommand::Sign(SignCommand::Ecdsa(command)) => {
             sign(&command.sign, ecdsa(&command.sign), Some(command.signature_format), hsm)
         }
-        CryptoCommand::Verify(VerifyCommand::RsaPkcs(command)) => {
-            verify(&command, rsa_pkcs(&command.sign), None, hsm)
-        }
+        CryptoCommand::Verify(VerifyCommand::RsaPkcs(command)) => verify(&command, rsa_pkcs(&command.sign), None, hsm),
         CryptoCommand::Verify(VerifyCommand::RsaPkcsPss(command)) => {
             verify(&command.verify, rsa_pkcs_pss(&command.verify.sign, &command.pss), None, hsm)
         }
@@ -128,11 +126,11 @@ fn rsa_pkcs_pss(sign: &Sign, pss: &Pss) -> Mechanism {
         HashFunction::Sha512 => CKM_SHA512,
     };
     let mgf = match pss.mgf {
-        Mgf::Mgf1Sha1 => CKG_MGF1_SHA1,
-        Mgf::Mgf1Sha224 => CKG_MGF1_SHA224,
-        Mgf::Mgf1Sha256 => CKG_MGF1_SHA256,
-        Mgf::Mgf1Sha384 => CKG_MGF1_SHA384,
-        Mgf::Mgf1Sha512 => CKG_MGF1_SHA512,
+        MaskGenerationFunction::Mgf1Sha1 => CKG_MGF1_SHA1,
+        MaskGenerationFunction::Mgf1Sha224 => CKG_MGF1_SHA224,
+        MaskGenerationFunction::Mgf1Sha256 => CKG_MGF1_SHA256,
+        MaskGenerationFunction::Mgf1Sha384 => CKG_MGF1_SHA384,
+        MaskGenerationFunction::Mgf1Sha512 => CKG_MGF1_SHA512,
     };
     Mechanism { mechanism, parameter: Parameter::Pss { hash, mgf, salt: pss.salt_length } }
 }

@@ -1,7 +1,6 @@
 //! Owns what the command line knows of elliptic curves: their names, and the two forms of a signature. A signature is
 //! r and s of equal length, as PKCS#11 and AWS have it, or a DER sequence of two integers, as OpenSSL has it.
 
-use strongroom_client::link::pkcs11::CKA_EC_PARAMS;
 use x509_cert::der::asn1::{ObjectIdentifier, OctetStringRef, Uint};
 use x509_cert::der::{Decode as _, Encode as _};
 
@@ -10,7 +9,7 @@ use super::execute::CommandError;
 struct NamedCurve {
     name: &'static str,
     oid: ObjectIdentifier,
-    /// Bytes of a coordinate, and of the order.
+    /// Bytes of the order.
     length: usize,
 }
 
@@ -19,9 +18,7 @@ const fn curve(name: &'static str, oid: &str, length: usize) -> NamedCurve {
 }
 
 const CURVES: &[NamedCurve] = &[
-    curve("secp224r1", "1.3.132.0.33", 28),
     curve("secp256r1", "1.2.840.10045.3.1.7", 32),
-    curve("secp256k1", "1.3.132.0.10", 32),
     curve("secp384r1", "1.3.132.0.34", 48),
     curve("secp521r1", "1.3.132.0.35", 66),
 ];
@@ -36,11 +33,6 @@ pub fn parameters_of_name(name: &str) -> Option<Vec<u8>> {
 /// The name of a curve by CKA_EC_PARAMS.
 pub fn name_of_parameters(der: &[u8]) -> Option<&'static str> {
     by_parameters(der).map(|curve| curve.name)
-}
-
-/// Bytes of a coordinate of a curve by CKA_EC_PARAMS.
-pub fn field_length(der: &[u8]) -> Option<usize> {
-    by_parameters(der).map(|curve| curve.length)
 }
 
 fn by_parameters(der: &[u8]) -> Option<&'static NamedCurve> {
@@ -61,21 +53,23 @@ pub fn octet_string_of_point(point: &[u8]) -> Option<Vec<u8>> {
 /// A signature in DER from r and s of equal length.
 pub fn der_of_raw(raw: &[u8]) -> Result<Vec<u8>, CommandError> {
     let (r, s) = raw.split_at(raw.len() / 2);
-    let integers = [r, s].map(|half| Uint::new(half));
+    let integers = [r, s].map(Uint::new);
     let [Ok(r), Ok(s)] = integers else { return Err(CommandError::text("The signature is too long.")) };
     vec![r, s].to_der().map_err(|error| CommandError::text(format!("The signature has no DER form: {error}")))
 }
 
 /// r and s, each as long as the order of the key's curve, from a signature in DER. `parameters` is CKA_EC_PARAMS.
 pub fn raw_of_der(der: &[u8], parameters: Option<&[u8]>) -> Result<Vec<u8>, CommandError> {
-    let length = parameters.and_then(field_length);
-    let length = length.ok_or_else(|| CommandError::text(format!("The key has no known curve ({CKA_EC_PARAMS:#x}).")))?;
+    let curve = parameters.and_then(by_parameters);
+    let length = curve.ok_or_else(|| CommandError::text("The key is on no curve that is known here."))?.length;
     let integers = Vec::<Uint>::from_der(der).ok().filter(|integers| integers.len() == 2);
-    let integers = integers.ok_or_else(|| CommandError::text("The signature is not a DER sequence of two integers."))?;
+    let integers =
+        integers.ok_or_else(|| CommandError::text("The signature is not a DER sequence of two integers."))?;
     let mut raw = Vec::with_capacity(2 * length);
     for integer in &integers {
         let bytes = integer.as_bytes();
-        let padding = length.checked_sub(bytes.len()).ok_or_else(|| CommandError::text("Signature verification failed"))?;
+        let padding =
+            length.checked_sub(bytes.len()).ok_or_else(|| CommandError::text("Signature verification failed"))?;
         raw.extend(std::iter::repeat_n(0, padding).chain(bytes.iter().copied()));
     }
     Ok(raw)
@@ -103,6 +97,6 @@ mod tests {
     fn one_curve_has_two_names() {
         assert_eq!(parameters_of_name("prime256v1"), parameters_of_name("secp256r1"));
         assert_eq!(name_of_parameters(&parameters_of_name("prime256v1").unwrap()), Some("secp256r1"));
-        assert_eq!(field_length(&parameters_of_name("secp521r1").unwrap()), Some(66));
+        assert_eq!(name_of_parameters(&[6, 1, 0]), None);
     }
 }

@@ -1,9 +1,9 @@
 //! Owns the selection of keys: `key-reference=0xabc`, or `attr.NAME=VALUE …` that must all match.
 
+use strongroom_client::Error;
 use strongroom_client::hsm::{Found, Hsm};
 use strongroom_client::link::hsm::Attribute;
 use strongroom_client::link::pkcs11::{CKA_LABEL, CKR_OBJECT_HANDLE_INVALID, Ulong};
-use strongroom_client::Error;
 
 use super::attributes;
 use super::execute::CommandError;

@@ -222,11 +222,10 @@ mod tests {
     fn commands_flags_and_values_are_completed() {
         assert_eq!(complete("", "clu"), ["cluster "]);
         assert_eq!(complete("key", "generate-a"), ["generate-asymmetric-pair "]);
-        assert_eq!(complete("key generate-asymmetric-pair rsa", "--pub"), [
-            "--public-label ",
-            "--public-attributes ",
-            "--public-exponent "
-        ]);
+        assert_eq!(
+            complete("key generate-asymmetric-pair rsa", "--pub"),
+            ["--public-label ", "--public-attributes ", "--public-exponent "]
+        );
         assert_eq!(complete("user create --role", ""), ["crypto-user ", "admin "]);
         assert!(complete("key delete --filter", "attr").is_empty());
     }

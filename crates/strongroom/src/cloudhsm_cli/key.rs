@@ -49,7 +49,8 @@ fn generate(command: &Symmetric, mechanism: Ulong, hsm: &mut dyn Hsm) -> Result<
 fn generate_pair(command: PairCommand, hsm: &mut dyn Hsm) -> Result<Value, CommandError> {
     let (pair, mechanism, parameters) = match command {
         PairCommand::Rsa(rsa) => {
-            let exponent: Vec<_> = rsa.public_exponent.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
+            let exponent: Vec<_> =
+                rsa.public_exponent.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
             let bits = Attribute::ulong(CKA_MODULUS_BITS, rsa.modulus_size_bits.into());
             (rsa.pair, CKM_RSA_PKCS_KEY_PAIR_GEN, vec![bits, Attribute::bytes(CKA_PUBLIC_EXPONENT, exponent)])
         }
@@ -125,8 +126,8 @@ fn template(label: &str, session: bool, pairs: &[String]) -> Result<Vec<Attribut
 mod tests {
     use strongroom_client::link::hsm::{Answer, AttributeValue, Call};
 
-    use super::super::fake::{found, refused, run, run_with, told};
     use super::super::fake::info;
+    use super::super::fake::{found, refused, run, run_with, told};
     use super::*;
 
     fn aes() -> Vec<Attribute> {
@@ -269,7 +270,8 @@ mod tests {
         let pem = rcgen::KeyPair::generate().unwrap().public_key_pem();
         fs::write(&path, &pem).unwrap();
         let file = path.display();
-        let line = format!("key import pem --path {file} --label l --key-type-class ec-public --attributes verify=true");
+        let line =
+            format!("key import pem --path {file} --label l --key-type-class ec-public --attributes verify=true");
         let (printed, calls) = run(&line, vec![Ok(Answer::Object(9)), told(vec![])]);
         assert!(printed.contains("Successfully imported key"), "{printed}");
         let Call::CreateObject(template) = calls.into_iter().next().unwrap() else { panic!() };

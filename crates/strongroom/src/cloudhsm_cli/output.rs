@@ -21,8 +21,7 @@ pub fn envelope(result: Result<Value, CommandError>) -> (String, bool) {
 /// A key with all that may be told of it.
 pub fn key(hsm: &mut dyn Hsm, handle: Ulong) -> Result<Value, CommandError> {
     let told = hsm.get_attributes(handle, attributes::shown_kinds())?;
-    let owners: Vec<_> =
-        told.owners.iter().map(|owner| json!({ "username": owner, "key-coverage": "full" })).collect();
+    let owners: Vec<_> = told.owners.iter().map(|owner| json!({ "username": owner, "key-coverage": "full" })).collect();
     Ok(json!({
         "key-reference": reference(handle),
         "key-info": {

@@ -42,8 +42,13 @@ impl Shell {
         };
         let config = Config::read(&path)?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        let mut shell =
-            Self { config, folder, cluster_id: cluster_id.map(str::to_owned), sessions: HashMap::new(), logged_in: None };
+        let mut shell = Self {
+            config,
+            folder,
+            cluster_id: cluster_id.map(str::to_owned),
+            sessions: HashMap::new(),
+            logged_in: None,
+        };
         shell.session(None)?;
         Ok(shell)
     }

@@ -41,11 +41,7 @@ pub fn logout(hsm: &mut dyn Hsm) -> Result<Value, CommandError> {
 }
 
 /// Carries out `user …`.
-pub fn execute(
-    command: UserCommand,
-    hsm: &mut dyn Hsm,
-    prompt: &mut dyn Prompt,
-) -> Result<Value, CommandError> {
+pub fn execute(command: UserCommand, hsm: &mut dyn Hsm, prompt: &mut dyn Prompt) -> Result<Value, CommandError> {
     match command {
         UserCommand::List => list(hsm),
         UserCommand::Delete(user) => {

@@ -52,13 +52,10 @@ mod tests {
 
     #[test]
     fn quotes_keep_blanks_together() {
-        assert_eq!(split(r#"  key list --filter attr.label="x y" 'a "b"' "#).unwrap(), [
-            "key",
-            "list",
-            "--filter",
-            "attr.label=x y",
-            "a \"b\""
-        ]);
+        assert_eq!(
+            split(r#"  key list --filter attr.label="x y" 'a "b"' "#).unwrap(),
+            ["key", "list", "--filter", "attr.label=x y", "a \"b\""]
+        );
         assert_eq!(split(r#""a\"b\\c\d" e\ f '' "#).unwrap(), [r#"a"b\c\d"#, "e f", ""]);
         assert!(split("say 'so").is_err());
         assert!(split(" \t ").unwrap().is_empty());

@@ -45,9 +45,8 @@ fn generated_pairs_sign_and_verify() {
 fn what_a_template_lacks_or_has_wrong_is_told_by_its_number() {
     let served = Served::with_users();
     let mut alice = served.alice();
-    let mut key = |mechanism, template| {
-        alice.ckr(Call::GenerateKey { mechanism: Mechanism::plain(mechanism), template })
-    };
+    let mut key =
+        |mechanism, template| alice.ckr(Call::GenerateKey { mechanism: Mechanism::plain(mechanism), template });
     let length = |bytes| vec![Attribute::ulong(CKA_VALUE_LEN, bytes)];
     assert_eq!(key(CKM_AES_KEY_GEN, vec![]), CKR_TEMPLATE_INCOMPLETE);
     assert_eq!(key(CKM_AES_KEY_GEN, length(20)), CKR_ATTRIBUTE_VALUE_INVALID);
@@ -171,10 +170,7 @@ fn attributes_change_by_awss_table_all_or_none() {
     let both = vec![Attribute::bytes(CKA_LABEL, "new"), Attribute::boolean(CKA_EXTRACTABLE, true)];
     let refused = alice.try_ask(Call::SetAttributes { handle: key, template: both }).unwrap_err();
     assert_eq!(refused.ckr, CKR_ATTRIBUTE_READ_ONLY);
-    assert_eq!(
-        refused.message,
-        "Attribute extractable cannot be set to the value true by the user for this operation"
-    );
+    assert_eq!(refused.message, "Attribute extractable cannot be set to the value true by the user for this operation");
     assert_eq!(alice.attribute_bytes(key, CKA_LABEL), b"old");
     alice.ask(set(key, Attribute::bytes(CKA_LABEL, "new")));
     assert_eq!(alice.attribute_bytes(key, CKA_LABEL), b"new");
@@ -219,10 +215,10 @@ fn imported_keys_are_not_local_and_work() {
     let served = Served::with_users();
     let mut alice = served.alice();
     let class = |class, key_type| vec![Attribute::ulong(CKA_CLASS, class), Attribute::ulong(CKA_KEY_TYPE, key_type)];
-    let hmac = [class(CKO_SECRET_KEY, CKK_GENERIC_SECRET), vec![
-        Attribute::secret(CKA_VALUE, b"Jefe".to_vec()),
-        Attribute::boolean(CKA_SIGN, true),
-    ]]
+    let hmac = [
+        class(CKO_SECRET_KEY, CKK_GENERIC_SECRET),
+        vec![Attribute::secret(CKA_VALUE, b"Jefe".to_vec()), Attribute::boolean(CKA_SIGN, true)],
+    ]
     .concat();
     let key = alice.handle(Call::CreateObject(hmac));
     let tag = alice.bytes(sign(key, 0x251, b"what do ya want for nothing?"));
@@ -239,10 +235,7 @@ fn imported_keys_are_not_local_and_work() {
         let template = [&class(CKO_PUBLIC_KEY, CKK_EC), parts, &verifies].concat();
         let imported = alice.handle(Call::CreateObject(template));
         alice.ask(verify(imported, CKM_ECDSA_SHA384, b"message", &signature));
-        assert_eq!(
-            alice.attribute_bytes(imported, CKA_CHECK_VALUE),
-            alice.attribute_bytes(private, CKA_CHECK_VALUE)
-        );
+        assert_eq!(alice.attribute_bytes(imported, CKA_CHECK_VALUE), alice.attribute_bytes(private, CKA_CHECK_VALUE));
     }
     let mut refused = |template: Vec<Attribute>| alice.ckr(Call::CreateObject(template));
     assert_eq!(refused(vec![]), CKR_TEMPLATE_INCOMPLETE);

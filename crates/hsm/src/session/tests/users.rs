@@ -108,8 +108,8 @@ fn each_role_does_its_own_and_no_more() {
     let admin_only = || {
         [
             create_user("carol", Role::CryptoUser),
-            Call::DeleteUser { user: "bob".into(), role: Role::CryptoUser },
             change_password("bob", Role::CryptoUser, b"password2"),
+            Call::DeleteUser { user: "bob".into(), role: Role::CryptoUser },
         ]
     };
     for call in admin_only() {
@@ -134,7 +134,7 @@ fn users_are_made_and_deleted_by_awss_rules() {
     assert!(refused(&mut admin, delete("admin", Role::Admin)).contains("logged in"));
     let mut alice = served.alice();
     let key = alice.handle(generate_aes(vec![token()]));
-    assert_eq!(refused(&mut admin, delete("alice", Role::CryptoUser)), "User alice owns 1 keys. Delete them first.");
+    assert_eq!(refused(&mut admin, delete("alice", Role::CryptoUser)), "User alice owns keys: 1. Delete them first.");
     alice.ask(Call::DestroyObject(key));
     admin.ask(delete("Alice", Role::CryptoUser));
     assert_eq!(alice.ckr(Call::Random(1)), CKR_USER_NOT_LOGGED_IN);

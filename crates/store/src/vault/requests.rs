@@ -1,0 +1,38 @@
+//! vault.requests: results of mutating calls of the data plane by the client's request id; nothing secret.
+
+use crate::error::StoreError;
+use crate::sql::Tx;
+
+/// Input digest and result of an earlier call.
+pub fn get(
+    tx: &mut dyn Tx,
+    cluster_id: &str,
+    name: &str,
+    request_id: &[u8; 16],
+) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    let sql = "SELECT input_digest, result FROM requests WHERE cluster_id = $1 AND name = $2 AND request_id = $3";
+    let row = tx.query_opt(sql, params![cluster_id, name, request_id])?;
+    row.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
+}
+
+/// Keeps a result until `expires_at`.
+pub fn put(
+    tx: &mut dyn Tx,
+    cluster_id: &str,
+    name: &str,
+    request_id: &[u8; 16],
+    input_digest: &[u8],
+    result: &[u8],
+    expires_at: i64,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO requests (cluster_id, name, request_id, input_digest, result, expires_at) \
+               VALUES ($1, $2, $3, $4, $5, $6)";
+    tx.execute(sql, params![cluster_id, name, request_id, input_digest, result, expires_at]).map(drop)
+}
+
+/// Deletes results that expired before `now`, at most `limit`.
+pub fn sweep(tx: &mut dyn Tx, now: i64, limit: u32) -> Result<(), StoreError> {
+    let sql = "DELETE FROM requests WHERE (cluster_id, name, request_id) IN \
+               (SELECT cluster_id, name, request_id FROM requests WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+    tx.execute(sql, params![now, limit]).map(drop)
+}
