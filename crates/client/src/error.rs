@@ -29,10 +29,10 @@ pub enum Error {
         /// What is wrong with it.
         reason: Untrusted,
     },
-    /// An address has no certificate to show: its cluster was not initialized yet, or the HSM is gone.
+    /// An address has no certificate to show, and none was ever seen there: its cluster is not initialized yet.
     #[error(
         "{} is UNINITIALIZED, so its HSMs have no certificate to trust. Sign its CSR and call InitializeCluster.",
-        cluster.as_deref().unwrap_or(address)
+        cluster.clone().unwrap_or_else(|| format!("the cluster at {address}"))
     )]
     NoCertificate {
         /// `host:port`.
@@ -72,6 +72,8 @@ pub enum MissCause {
     Refused,
     /// It did not answer in time.
     TimedOut,
+    /// It has no certificate for an HSM that it once served.
+    Gone,
     /// The connection broke, or is no link of ours.
     Broken(String),
 }
@@ -83,6 +85,8 @@ impl MissCause {
             Self::Refused => "refuses connections".into(),
             Self::TimedOut if plural => "do not answer in time".into(),
             Self::TimedOut => "does not answer in time".into(),
+            Self::Gone if plural => "serve these HSMs no more".into(),
+            Self::Gone => "serves this HSM no more".into(),
             Self::Broken(why) => format!("broke off: {why}"),
         }
     }

@@ -34,6 +34,8 @@ pub struct Client {
     ca_file: PathBuf,
     endpoints: Vec<Endpoint>,
     tls: Arc<ClientConfig>,
+    /// Whether the cluster showed its certificate before.
+    is_known: bool,
 }
 
 /// What a first contact tells about an HSM that was found trustworthy.
@@ -60,6 +62,7 @@ impl Client {
             ca_file,
             endpoints: cluster.enabled_servers()?.into_iter().map(Endpoint::of).collect(),
             tls: tls_config(anchor, cluster.key_pin),
+            is_known: cluster.key_pin.is_some(),
         })
     }
 
@@ -192,7 +195,7 @@ impl Session {
         let cause = match broken {
             Broken::Missed(cause) => cause,
             Broken::Untrusted(reason) => MissCause::Broken(reason.to_string()),
-            Broken::NoCertificate => MissCause::Broken("it denied access".into()),
+            Broken::NoCertificate => MissCause::Gone,
         };
         Miss { address: self.client.endpoints[index].address(), cause }
     }
@@ -205,6 +208,7 @@ impl Session {
             Broken::Untrusted(reason) => {
                 Err(Error::NotTrusted { address, ca_file: self.client.ca_file.clone(), reason })
             }
+            Broken::NoCertificate if self.client.is_known => Ok(Miss { address, cause: MissCause::Gone }),
             Broken::NoCertificate => Err(Error::NoCertificate { address, cluster: self.client.cluster.clone() }),
         }
     }
@@ -351,6 +355,10 @@ mod tests {
         let hsm = FakeHsm::start_with(&KeyPair::generate().unwrap(), None, answer);
         let error = session(&ca, &[&hsm]).info().unwrap_err();
         assert!(error.to_string().starts_with("cluster-a is UNINITIALIZED"), "{error}");
+        // It had one when the configuration was written.
+        let known = Client::open(&ca.cluster(&[&hsm], Some(KeyPin([1; 32]))), ca.folder.path()).unwrap();
+        let error = known.session().info().unwrap_err();
+        assert!(error.to_string().contains("serves this HSM no more"), "{error}");
     }
 
     #[test]

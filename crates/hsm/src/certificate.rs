@@ -14,8 +14,8 @@ use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 use x509_cert::request::CertReq;
 use x509_cert::time::Time;
 
-/// Certificates and CSRs are far smaller; AWS takes 5,000 characters.
-const PEM_MAX: usize = 64 * 1024;
+/// The longest PEM text that is taken, as AWS's API has it. A manifest holds as much: what was taken can be backed up.
+pub(crate) const PEM_MAX: usize = 20_000;
 
 const RSA: Oid = Oid::new_unwrap("1.2.840.113549.1.1.1");
 const EC: Oid = Oid::new_unwrap("1.2.840.10045.2.1");

@@ -6,6 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use minicbor::{Decode, Encode};
 use strongroom_link::host::Facts;
 
+use crate::certificate::PEM_MAX;
 use crate::payload::{CHUNK, TAG};
 
 /// The form of body and payload.
@@ -15,7 +16,6 @@ const DIGEST: usize = 32;
 /// A payload is at most 31 GiB: the answer to a snapshot carries the digests twice, in body and facts, and is one frame.
 pub(crate) const CHUNKS_MAX: usize = 32_000;
 const ID_MAX: usize = 64;
-const CERTIFICATE_MAX: usize = 16 * 1024;
 
 /// The body. Members are numbered for good; a new one needs a new format.
 #[derive(Encode, Decode)]
@@ -110,7 +110,7 @@ fn check_limits(body: &Body) -> Result<(), String> {
             return Err(format!("a name in the manifest has {} bytes; 1 to {ID_MAX} are possible", id.len()));
         }
     }
-    if body.cluster_certificate.len() > CERTIFICATE_MAX {
+    if body.cluster_certificate.len() > PEM_MAX {
         return Err("the cluster certificate in the manifest is too long".to_owned());
     }
     let chunks = body.chunk_digests.len() / DIGEST;
@@ -215,7 +215,7 @@ pub(crate) mod tests {
         refused(|facts| facts.chunk_size = 1);
         refused(|facts| facts.cluster = String::new());
         refused(|facts| facts.lineage = "x".repeat(65));
-        refused(|facts| facts.cluster_certificate = "x".repeat(CERTIFICATE_MAX + 1));
+        refused(|facts| facts.cluster_certificate = "x".repeat(PEM_MAX + 1));
     }
 
     #[test]
@@ -223,7 +223,7 @@ pub(crate) mod tests {
         let mut longest = facts();
         longest.chunk_digests = vec![0; 32 * CHUNKS_MAX];
         longest.bytes = (CHUNKS_MAX * CHUNK) as u64;
-        longest.cluster_certificate = "x".repeat(CERTIFICATE_MAX);
+        longest.cluster_certificate = "x".repeat(PEM_MAX);
         let body = write(&mut longest);
         assert!(read(&body).is_ok());
         let answer = strongroom_link::host::Answer::Snapshot { body, header: vec![0; 256], facts: longest };

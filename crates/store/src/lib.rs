@@ -18,7 +18,10 @@ pub mod sqlite;
 pub mod vault;
 
 mod answer;
+#[cfg(not(feature = "faults"))]
 mod hook;
+#[cfg(feature = "faults")]
+pub mod hook;
 mod queue;
 
 pub use answer::block_on;

@@ -403,3 +403,8 @@ fn read_index(
 fn position(row: &Backup) -> (Timestamp, String) {
     (row.create_ts, row.backup_id.as_str().to_owned())
 }
+
+/// All backups; for checks.
+pub fn all(tx: &mut dyn Tx) -> Result<Vec<Backup>, StoreError> {
+    tx.select("ORDER BY backup_id", &[])
+}

@@ -254,3 +254,8 @@ pub fn steps(tx: &mut dyn Tx, id: &CopyId) -> Result<Vec<Step>, StoreError> {
     let rows = tx.query("SELECT at, name, text FROM copy_steps WHERE copy_id = $1 ORDER BY n", params![id])?;
     rows.iter().map(|row| Ok(Step { at: row.get(0)?, name: row.get(1)?, text: row.get(2)? })).collect()
 }
+
+/// All copies; for checks.
+pub fn all(tx: &mut dyn Tx) -> Result<Vec<Copy>, StoreError> {
+    tx.select("ORDER BY copy_id", &[])
+}

@@ -123,7 +123,7 @@ impl Terminal {
     fn open() -> rustyline::Result<Self> {
         let config = Config::builder().completion_type(CompletionType::List).auto_add_history(false).build();
         let mut editor = Editor::with_config(config)?;
-        editor.set_helper(Some(Completion { grammar: Line::command() }));
+        editor.set_helper(Some(Completion { grammar: grammar() }));
         let history = history_file(|name| env::var_os(name));
         // Without a history the program is of use all the same.
         let history = history.filter(|path| path.parent().is_some_and(|folder| make_private_folder(folder).is_ok()));
@@ -188,6 +188,13 @@ impl Completer for Completion {
     }
 }
 
+/// The grammar with the flags and commands that clap adds.
+fn grammar() -> clap::Command {
+    let mut grammar = Line::command();
+    grammar.build();
+    grammar
+}
+
 /// What may stand after these words and begins as told.
 fn candidates(grammar: &clap::Command, words: &[&str], beginning: &str) -> Vec<String> {
     let mut command = grammar;
@@ -215,7 +222,7 @@ mod tests {
 
     fn complete(before: &str, beginning: &str) -> Vec<String> {
         let words: Vec<_> = before.split_whitespace().collect();
-        candidates(&Line::command(), &words, beginning)
+        candidates(&grammar(), &words, beginning)
     }
 
     #[test]
@@ -228,6 +235,7 @@ mod tests {
         );
         assert_eq!(complete("user create --role", ""), ["crypto-user ", "admin "]);
         assert!(complete("key delete --filter", "attr").is_empty());
+        assert_eq!(complete("user list", "--"), ["--cluster-id ", "--help "]);
     }
 
     #[test]

@@ -1,0 +1,279 @@
+//! The life of a cluster over two regions, from CreateCluster to the last byte deleted, without a fault and with one at
+//! each crossing of a seam: every run must end in the same place and keep every invariant.
+
+mod support;
+
+use strongroom_model::backup::BackupState;
+use strongroom_model::call::*;
+use strongroom_model::cluster::{Cluster, ClusterState};
+use strongroom_model::copy::CopyState;
+use strongroom_model::hsm::HsmState;
+use strongroom_model::time::{DAY, HOUR};
+use strongroom_model::{BackupId, ClusterId, CopyId, RegionName, SubnetId};
+use strongroom_store::StoreError;
+use strongroom_store::control::{backups, blobs, copies, jobs, receipts};
+
+use support::fault::{Faults, Kind, Plan};
+use support::host::VaultCluster;
+use support::{NAMES, World, files};
+
+async fn cluster(world: &World, at: usize, id: &ClusterId) -> Option<Cluster> {
+    let filters = [("clusterIds".to_owned(), vec![id.as_str().to_owned()])].into_iter().collect();
+    let input = DescribeClustersRequest { filters: Some(filters), ..Default::default() };
+    match world.call(at, Call::DescribeClusters(input)).await {
+        Reply::DescribeClusters(output) => output.clusters.unwrap().into_iter().next(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn wait_cluster(world: &World, at: usize, id: &ClusterId, state: ClusterState) -> Cluster {
+    world
+        .wait(&format!("{id} {state}"), async || cluster(world, at, id).await.filter(|c| c.state == Some(state)))
+        .await
+}
+
+async fn backups_by(world: &World, at: usize, filter: &str, value: &str) -> Vec<strongroom_model::backup::Backup> {
+    let filters = [(filter.to_owned(), vec![value.to_owned()])].into_iter().collect();
+    let input = DescribeBackupsRequest { filters: Some(filters), ..Default::default() };
+    match world.call(at, Call::DescribeBackups(input)).await {
+        Reply::DescribeBackups(output) => output.backups.unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn create_hsm(world: &World, at: usize, id: &ClusterId, zone: &str) {
+    let input = CreateHsmRequest {
+        cluster_id: id.clone(),
+        availability_zone: format!("{}{zone}", NAMES[at]),
+        ip_address: None,
+    };
+    let Reply::CreateHsm(output) = world.call(at, Call::CreateHsm(input)).await else { panic!() };
+    let hsm_id = output.hsm.unwrap().hsm_id;
+    world
+        .wait("HSM ACTIVE", async || {
+            let hsms = cluster(world, at, id).await?.hsms?;
+            hsms.into_iter().find(|h| h.hsm_id == hsm_id && h.state == Some(HsmState::Active))
+        })
+        .await;
+}
+
+async fn create_cluster(world: &World, at: usize, source: Option<&BackupId>) -> ClusterId {
+    let input = CreateClusterRequest {
+        hsm_type: "hsm2m.medium".into(),
+        subnet_ids: vec![SubnetId::new("subnet-0aaaaaaaaaaaaaaa1"), SubnetId::new("subnet-0aaaaaaaaaaaaaaa2")],
+        source_backup_id: source.map(|id| id.as_str().to_owned()),
+        tag_list: Some(vec![strongroom_model::Tag { key: "k".into(), value: "v".into() }]),
+        ..Default::default()
+    };
+    let Reply::CreateCluster(output) = world.call(at, Call::CreateCluster(input)).await else { panic!() };
+    output.cluster.unwrap().cluster_id.unwrap()
+}
+
+/// An ACTIVE cluster with two HSMs, and the backup that the second one made.
+async fn active_cluster(world: &World) -> (ClusterId, BackupId) {
+    let id = create_cluster(world, 0, None).await;
+    wait_cluster(world, 0, &id, ClusterState::Uninitialized).await;
+    create_hsm(world, 0, &id, "a").await;
+    let input = InitializeClusterRequest {
+        cluster_id: id.clone(),
+        signed_cert: format!("signed csr of {id}"),
+        trust_anchor: "anchor".into(),
+    };
+    world.call(0, Call::InitializeCluster(input)).await;
+    wait_cluster(world, 0, &id, ClusterState::Initialized).await;
+    world.vaults[0].activate(&id);
+    wait_cluster(world, 0, &id, ClusterState::Active).await;
+    world
+        .wait("activation backup", async || {
+            let found = backups_by(world, 0, "clusterIds", id.as_str()).await;
+            found.into_iter().find(|b| b.backup_state == Some(BackupState::Ready))
+        })
+        .await;
+    create_hsm(world, 0, &id, "b").await;
+    let found = backups_by(world, 0, "clusterIds", id.as_str()).await;
+    assert_eq!(found.len(), 2, "activation and join");
+    // Newest first: who waits for the HSM finds the backup.
+    assert_eq!(found[0].backup_state, Some(BackupState::Ready));
+    (id, found[0].backup_id.clone())
+}
+
+async fn copy(world: &World, backup_id: &BackupId) -> BackupId {
+    let input = CopyBackupToRegionRequest {
+        destination_region: RegionName::new(NAMES[1]),
+        backup_id: backup_id.clone(),
+        tag_list: None,
+    };
+    let Reply::CopyBackupToRegion(output) = world.call(0, Call::CopyBackupToRegion(input)).await else { panic!() };
+    assert_eq!(output.destination_backup.unwrap().source_backup.as_ref(), Some(backup_id));
+    let found = world
+        .wait("copy READY", async || {
+            let found = backups_by(world, 1, "sourceBackupIds", backup_id.as_str()).await;
+            found.into_iter().find(|b| b.backup_state == Some(BackupState::Ready))
+        })
+        .await;
+    assert_eq!(found.tag_list.unwrap().len(), 1, "the source's tags");
+    assert_eq!(found.cluster_id, None);
+    found.backup_id
+}
+
+/// The whole life; returns how many seams were crossed.
+async fn live(world: &World) {
+    let (id, backup_id) = active_cluster(world).await;
+    let copied = copy(world, &backup_id).await;
+    let restored = create_cluster(world, 1, Some(&copied)).await;
+    wait_cluster(world, 1, &restored, ClusterState::Active).await;
+    create_hsm(world, 1, &restored, "a").await;
+    let installed = world.vaults[1].clusters.lock().unwrap().get(&restored).cloned();
+    assert_eq!(installed, Some(VaultCluster::Installed(id.as_str().to_owned())));
+    for (at, cluster_id) in [(0, &id), (1, &restored)] {
+        empty_and_delete(world, at, cluster_id).await;
+    }
+    purge_all(world).await;
+}
+
+async fn empty_and_delete(world: &World, at: usize, id: &ClusterId) {
+    for hsm in cluster(world, at, id).await.unwrap().hsms.unwrap() {
+        let input = DeleteHsmRequest { cluster_id: id.clone(), hsm_id: Some(hsm.hsm_id), ..Default::default() };
+        world.call(at, Call::DeleteHsm(input)).await;
+    }
+    world.wait("HSMs gone", async || cluster(world, at, id).await.filter(|c| c.hsms.as_ref().unwrap().is_empty())).await;
+    world.call(at, Call::DeleteCluster(DeleteClusterRequest { cluster_id: id.clone() })).await;
+    wait_cluster(world, at, id, ClusterState::Deleted).await;
+    assert_eq!(world.vaults[at].clusters.lock().unwrap().get(id), Some(&VaultCluster::Destroyed));
+}
+
+/// Deletes every backup, lets a week and two hours pass, and sees every byte gone.
+async fn purge_all(world: &World) {
+    for at in 0..2 {
+        let Reply::DescribeBackups(output) = world.call(at, Call::DescribeBackups(Default::default())).await else {
+            panic!()
+        };
+        for backup in output.backups.unwrap() {
+            world.call(at, Call::DeleteBackup(DeleteBackupRequest { backup_id: backup.backup_id })).await;
+        }
+    }
+    world.clock.advance(7 * DAY + HOUR);
+    world
+        .wait("backups purged", async || {
+            let mut left = 0;
+            for at in 0..2 {
+                let Reply::DescribeBackups(output) = world.call(at, Call::DescribeBackups(Default::default())).await
+                else {
+                    panic!()
+                };
+                left += output.backups.unwrap().len();
+            }
+            (left == 0).then_some(())
+        })
+        .await;
+    world.clock.advance(2 * HOUR);
+    world
+        .wait("bytes gone", async || {
+            let left: usize = (0..2).map(|at| files(&world.path(at).join("blobs"))).sum();
+            (left == 0).then_some(())
+        })
+        .await;
+}
+
+/// The invariants of the rows, over both regions.
+async fn check_invariants(world: &World) {
+    for at in 0..2 {
+        let database = world.database(at);
+        let peer = world.ids[1 - at].clone();
+        database
+            .read_blocking(|tx| {
+                for backup in backups::all(tx)? {
+                    if matches!(backup.state, BackupState::Ready | BackupState::PendingDeletion) {
+                        let blob = blobs::get(tx, backup.blob_id.as_ref().unwrap())?.unwrap();
+                        assert_eq!(blob.state, blobs::BlobState::Durable, "{backup:?}");
+                        assert!(backup.opened_at.is_some() && backup.header.is_some());
+                    }
+                }
+                for (blob_id, holder) in blobs::pins(tx)? {
+                    assert!(blobs::is_durable(tx, &blob_id)?, "a pin of {holder} on a blob that is not durable");
+                    if holder.starts_with("copy-") {
+                        let copy = copies::get(tx, &CopyId::new(&*holder))?.unwrap();
+                        assert!(!copy.state.is_settled(), "{holder} is settled and pins");
+                    }
+                }
+                let mut outcomes = std::collections::HashSet::new();
+                for receipt in receipts::page(tx, receipts::Direction::Given, &peer, 0, 10_000)? {
+                    if matches!(receipt.kind, receipts::ReceiptKind::Ready | receipts::ReceiptKind::Deleted) {
+                        assert!(outcomes.insert(receipt.copy_id.clone()), "two outcomes of {:?}", receipt.copy_id);
+                    }
+                }
+                for job in jobs::all(tx)? {
+                    assert!(job.epoch >= 0, "{job:?}");
+                }
+                Ok::<_, StoreError>(())
+            })
+            .unwrap();
+    }
+}
+
+/// Exactly one backup for the one copy, READY once, and the copy settled.
+async fn check_copies(world: &World) {
+    let settled = world
+        .wait("copy settled", async || {
+            let database = world.database(0);
+            database.read_blocking(copies::unsettled).ok().filter(Vec::is_empty).map(|_| ())
+        })
+        .await;
+    let () = settled;
+    let rows = world.database(0).read_blocking(copies::all).unwrap();
+    assert_eq!(rows.len(), 1, "one copy for one call");
+    assert_eq!(rows[0].state, CopyState::Ready);
+    let incoming = world.database(1).read_blocking(backups::all).unwrap();
+    let incoming: Vec<_> = incoming.iter().filter(|b| b.copy_id.is_some()).collect();
+    assert!(incoming.len() <= 1, "{incoming:?}");
+}
+
+async fn run(plan: Option<Plan>, chunks: u32) -> Vec<String> {
+    let world = World::start(Faults::new(plan), chunks).await;
+    live(&world).await;
+    world.mend().await;
+    check_copies(&world).await;
+    check_invariants(&world).await;
+    world.faults.crossings()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+#[test]
+fn one_piece() {
+    runtime().block_on(run(None, 1));
+}
+
+#[test]
+fn several_pieces() {
+    runtime().block_on(run(None, 5));
+}
+
+/// Runs with one fault at each crossing; `share` of the crossings, spread evenly.
+fn matrix(kind: Kind, chunks: u32) {
+    let runtime = runtime();
+    let total = runtime.block_on(run(None, chunks)).len();
+    let step = std::env::var("STRONGROOM_MATRIX_STEP").ok().and_then(|s| s.parse().ok()).unwrap_or(7);
+    for at in (0..total).step_by(step) {
+        let plan = Plan { at, kind };
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(run(Some(plan), chunks))));
+        assert!(done.is_ok(), "{plan:?} of {total} crossings");
+    }
+}
+
+#[test]
+fn each_crossing_fails_before_its_effect() {
+    matrix(Kind::Before, 5);
+}
+
+#[test]
+fn each_crossing_is_cut_after_its_effect() {
+    matrix(Kind::After, 5);
+}
+
+#[test]
+fn each_crossing_happens_twice() {
+    matrix(Kind::Twice, 5);
+}

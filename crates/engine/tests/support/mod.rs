@@ -1,0 +1,403 @@
+//! Two regions in one process: the real engine over real SQLite and real files, a stand-in for the HSM host, and a line
+//! between them that is a function call. Regions can be cut off at any seam and started again on what they left.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub mod fault;
+pub mod host;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use futures_util::future::BoxFuture;
+use strongroom_engine::copy::message::{Answer, Message};
+use strongroom_engine::ports::{Clock, Peer, PeerConnection, PeerDown, Peers, Rng, Spawn};
+use strongroom_engine::{Caller, Parts, PeerSession, Region, Settings};
+use strongroom_model::call::{Call, Reply};
+use strongroom_model::{AccountId, ApiError, BlobId, ErrorKind, RegionId, RegionName, Timestamp};
+use strongroom_store::blob::BlobFuture;
+use strongroom_store::control::SCHEMA;
+use strongroom_store::hook::CommitHook;
+use strongroom_store::{Blobs, Database, Directory, StoreError};
+use tempfile::TempDir;
+
+use fault::{Faults, Then};
+use host::{FakeHsms, Vault};
+
+/// The names of the two regions.
+pub const NAMES: [&str; 2] = ["us-east-1", "eu-west-1"];
+
+/// A clock that tests can move.
+#[derive(Default)]
+pub struct TestClock(AtomicI64);
+
+impl TestClock {
+    pub fn advance(&self, millis: i64) {
+        self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Timestamp::from_millis(since.as_millis() as i64 + self.0.load(Ordering::SeqCst))
+    }
+    async fn sleep(&self, duration: Duration) {
+        // Tests are in a hurry: whatever waits for a second waits for 20 ms.
+        tokio::time::sleep(duration.min(Duration::from_millis(20))).await;
+    }
+}
+
+struct TestRng;
+
+impl Rng for TestRng {
+    fn fill(&self, bytes: &mut [u8]) {
+        SystemRandom::new().fill(bytes).unwrap();
+    }
+}
+
+struct TestSpawn;
+
+impl Spawn for TestSpawn {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        tokio::spawn(task);
+    }
+}
+
+struct Hook {
+    region: &'static str,
+    faults: Faults,
+    cut: Mutex<bool>,
+}
+
+fn gone() -> StoreError {
+    StoreError::Other("the process is gone".into())
+}
+
+impl CommitHook for Hook {
+    fn before_commit(&self, _: u64) -> Result<(), StoreError> {
+        match self.faults.cross(self.region, "commit") {
+            Then::Go | Then::Repeat => Ok(()),
+            Then::Fail => Err(gone()),
+            Then::Cut => {
+                *self.cut.lock().unwrap() = true;
+                Ok(())
+            }
+        }
+    }
+    fn after_commit(&self, _: u64) -> Result<(), StoreError> {
+        if std::mem::take(&mut *self.cut.lock().unwrap()) {
+            self.faults.kill(self.region);
+            return Err(gone());
+        }
+        Ok(())
+    }
+    fn before_read(&self) -> Result<(), StoreError> {
+        if self.faults.is_dead(self.region) { Err(gone()) } else { Ok(()) }
+    }
+}
+
+struct FaultyBlobs {
+    region: &'static str,
+    inner: Arc<Directory>,
+    faults: Faults,
+}
+
+impl FaultyBlobs {
+    fn faulty<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        effect: impl Fn() -> BlobFuture<T> + Send + 'static,
+    ) -> BlobFuture<T> {
+        let (region, faults) = (self.region, self.faults.clone());
+        Box::pin(async move {
+            match faults.cross(region, what) {
+                Then::Go => effect().await,
+                Then::Fail => Err(gone()),
+                Then::Cut => {
+                    let _ = effect().await;
+                    faults.kill(region);
+                    Err(gone())
+                }
+                Then::Repeat => {
+                    let _ = effect().await;
+                    effect().await
+                }
+            }
+        })
+    }
+}
+
+impl Blobs for FaultyBlobs {
+    fn put_chunk(&self, blob: &BlobId, n: u32, bytes: Vec<u8>) -> BlobFuture<()> {
+        let (inner, blob) = (self.inner.clone(), blob.clone());
+        self.faulty("put-chunk", move || inner.put_chunk(&blob, n, bytes.clone()))
+    }
+    fn get_chunk(&self, blob: &BlobId, n: u32) -> BlobFuture<Vec<u8>> {
+        let (inner, blob) = (self.inner.clone(), blob.clone());
+        self.faulty("get-chunk", move || inner.get_chunk(&blob, n))
+    }
+    fn delete_chunk(&self, blob: &BlobId, n: u32) -> BlobFuture<()> {
+        let (inner, blob) = (self.inner.clone(), blob.clone());
+        self.faulty("delete-chunk", move || inner.delete_chunk(&blob, n))
+    }
+    fn list(&self) -> BlobFuture<Vec<(BlobId, u32)>> {
+        self.inner.list()
+    }
+}
+
+type Slots = Arc<[RwLock<Option<Arc<Region>>>; 2]>;
+
+/// The line to the other region: a call of its session.
+struct Line {
+    from: usize,
+    slots: Slots,
+    ids: [RegionId; 2],
+    faults: Faults,
+    numbers: AtomicU64,
+    pub cut: Arc<std::sync::atomic::AtomicBool>,
+}
+
+struct LineConnection {
+    number: u64,
+    region: &'static str,
+    other: &'static str,
+    session: Arc<PeerSession>,
+    faults: Faults,
+    cut: Arc<std::sync::atomic::AtomicBool>,
+}
+
+#[async_trait]
+impl Peers for Line {
+    fn list(&self) -> Vec<Peer> {
+        let other = 1 - self.from;
+        vec![Peer { name: RegionName::new(NAMES[other]), region_id: self.ids[other].clone() }]
+    }
+    async fn connect(&self, _: &RegionId) -> Result<Arc<dyn PeerConnection>, PeerDown> {
+        let other = 1 - self.from;
+        let down = || PeerDown(format!("{} refuses connections", NAMES[other]));
+        if self.cut.load(Ordering::SeqCst) {
+            return Err(down());
+        }
+        let region = self.slots[other].read().unwrap().clone().ok_or_else(down)?;
+        let peer = Peer { name: RegionName::new(NAMES[self.from]), region_id: self.ids[self.from].clone() };
+        Ok(Arc::new(LineConnection {
+            number: self.numbers.fetch_add(1, Ordering::SeqCst),
+            region: NAMES[self.from],
+            other: NAMES[other],
+            session: region.peer_session(peer),
+            faults: self.faults.clone(),
+            cut: self.cut.clone(),
+        }))
+    }
+}
+
+#[async_trait]
+impl PeerConnection for LineConnection {
+    fn number(&self) -> u64 {
+        self.number
+    }
+    async fn ask(&self, message: Message) -> Result<Answer, PeerDown> {
+        let down = || PeerDown("the line was cut".into());
+        let what = format!("ask {}", format!("{message:?}").split([' ', '(', '{']).next().unwrap_or_default());
+        if self.cut.load(Ordering::SeqCst) || self.faults.is_dead(self.other) {
+            return Err(down());
+        }
+        let then = self.faults.cross(self.region, &what);
+        if matches!(then, Then::Fail) {
+            return Err(down());
+        }
+        let mut answer = self.session.answer(message.clone()).await;
+        match then {
+            Then::Cut => {
+                self.faults.kill(self.region);
+                return Err(down());
+            }
+            Then::Repeat => answer = self.session.answer(message).await,
+            Then::Go | Then::Fail => {}
+        }
+        if self.faults.is_dead(self.other) { Err(down()) } else { Ok(answer) }
+    }
+}
+
+/// Two regions on a folder.
+pub struct World {
+    pub folder: TempDir,
+    pub clock: Arc<TestClock>,
+    pub faults: Faults,
+    pub vaults: [Arc<Vault>; 2],
+    pub ids: [RegionId; 2],
+    pub line_cut: Arc<std::sync::atomic::AtomicBool>,
+    pub settings: fn(&mut Settings),
+    slots: Slots,
+    databases: Mutex<[Option<Database>; 2]>,
+    invocations: AtomicU64,
+}
+
+impl World {
+    pub async fn start(faults: Faults, chunks: u32) -> Self {
+        let world = Self {
+            folder: tempfile::tempdir().unwrap(),
+            clock: Arc::default(),
+            faults,
+            vaults: Default::default(),
+            ids: [RegionId::from_bytes([1; 17]), RegionId::from_bytes([2; 17])],
+            line_cut: Arc::default(),
+            settings: |_| {},
+            slots: Arc::default(),
+            databases: Mutex::default(),
+            invocations: AtomicU64::new(1),
+        };
+        for vault in &world.vaults {
+            *vault.chunks.lock().unwrap() = chunks;
+        }
+        for at in 0..2 {
+            world.revive(at).await;
+        }
+        world
+    }
+
+    pub fn region(&self, at: usize) -> Arc<Region> {
+        self.slots[at].read().unwrap().clone().expect("the region runs")
+    }
+
+    pub fn database(&self, at: usize) -> Database {
+        self.databases.lock().unwrap()[at].clone().expect("the region runs")
+    }
+
+    pub fn path(&self, at: usize) -> std::path::PathBuf {
+        self.folder.path().join(NAMES[at])
+    }
+
+    /// Starts a region on what it left, as often as it is cut off while it starts.
+    pub async fn revive(&self, at: usize) {
+        for _ in 0..4 {
+            if let Some(old) = self.slots[at].write().unwrap().take() {
+                old.stop();
+            }
+            // The lock is free when the last task of the former life has gone.
+            self.databases.lock().unwrap()[at] = None;
+            self.faults.revive(NAMES[at]);
+            let database = self.open(at).await;
+            self.databases.lock().unwrap()[at] = Some(database.clone());
+            match Region::start(self.parts(at, database), self.ids[at].clone()).await {
+                Ok(region) => {
+                    *self.slots[at].write().unwrap() = Some(region);
+                    return;
+                }
+                Err(error) => assert!(self.faults.is_dead(NAMES[at]) || true, "{error}"),
+            }
+        }
+        panic!("{} does not start", NAMES[at]);
+    }
+
+    async fn open(&self, at: usize) -> Database {
+        let path = self.path(at);
+        std::fs::create_dir_all(&path).unwrap();
+        for _ in 0..600 {
+            let hook = Hook { region: NAMES[at], faults: self.faults.clone(), cut: Mutex::default() };
+            match Database::open_with(&path.join("control.db"), &SCHEMA, "a test", Arc::new(hook)) {
+                Ok(database) => return database,
+                Err(strongroom_store::OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("the lock of {} is not freed", NAMES[at]);
+    }
+
+    fn parts(&self, at: usize, control: Database) -> Parts {
+        let mut settings = Settings::new(RegionName::new(NAMES[at]), [127, 94, 17 + at as u8]);
+        (self.settings)(&mut settings);
+        let region = NAMES[at];
+        Parts {
+            settings,
+            control,
+            blobs: Arc::new(FaultyBlobs {
+                region,
+                inner: Arc::new(Directory::open(&self.path(at).join("blobs")).unwrap()),
+                faults: self.faults.clone(),
+            }),
+            clock: self.clock.clone(),
+            rng: Arc::new(TestRng),
+            spawn: Arc::new(TestSpawn),
+            hsms: Arc::new(FakeHsms {
+                region,
+                region_id: self.ids[at].clone(),
+                vault: self.vaults[at].clone(),
+                faults: self.faults.clone(),
+            }),
+            peers: Arc::new(Line {
+                from: at,
+                slots: self.slots.clone(),
+                ids: self.ids.clone(),
+                faults: self.faults.clone(),
+                numbers: AtomicU64::new(1),
+                cut: self.line_cut.clone(),
+            }),
+        }
+    }
+
+    /// Starts whatever was cut off.
+    pub async fn mend(&self) {
+        for at in 0..2 {
+            if self.faults.is_dead(NAMES[at]) {
+                self.revive(at).await;
+            }
+        }
+    }
+
+    /// A call under an invocation id of its own.
+    pub async fn try_call(&self, at: usize, call: Call) -> Result<Reply, ApiError> {
+        let invocation = format!("call-{}", self.invocations.fetch_add(1, Ordering::SeqCst));
+        self.region(at).call(&caller(Some(invocation)), call).await
+    }
+
+    /// A call as an SDK makes it: the same invocation id again while the answer is retriable.
+    pub async fn call(&self, at: usize, call: Call) -> Reply {
+        let invocation = format!("call-{}", self.invocations.fetch_add(1, Ordering::SeqCst));
+        for _ in 0..20 {
+            self.mend().await;
+            match self.region(at).call(&caller(Some(invocation.clone())), call.clone()).await {
+                Ok(reply) => return reply,
+                Err(error) if error.kind() == ErrorKind::CloudHsmInternalFailure => {}
+                Err(error) => panic!("{}: {error}", call.operation().name()),
+            }
+        }
+        panic!("{} has no answer", call.operation().name());
+    }
+
+    /// Polls until `found` says something.
+    pub async fn wait<T>(&self, what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+        for _ in 0..2_000 {
+            self.mend().await;
+            if let Some(value) = found().await {
+                return value;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{what}: does not come; crossings: {:#?}", self.faults.crossings());
+    }
+}
+
+pub fn caller(invocation_id: Option<String>) -> Caller {
+    Caller {
+        account: AccountId::new("000000000000"),
+        principal: "arn:aws:iam::000000000000:user/test".into(),
+        access_key: "test".into(),
+        source_ip: "127.0.0.1".into(),
+        request_id: "request".into(),
+        invocation_id,
+        user_agent: None,
+    }
+}
+
+/// The size of a folder's files, for tests that watch bytes go.
+pub fn files(path: &Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
+    entries.flatten().map(|e| if e.path().is_dir() { files(&e.path()) } else { 1 }).sum()
+}

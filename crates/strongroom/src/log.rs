@@ -1,0 +1,200 @@
+//! Owns how events look on standard error: one line each, for people (`09:15:21  copy  copy-7xa3l3fvxrr  text`) or as JSON
+//! (`ts, level, region, kind, id, request_id, text`). What is shown follows the level: warnings and outcomes by default,
+//! calls and logins with `-v`, the steps of jobs with `-vv`. An event says what it is about in the fields `kind`,
+//! `region`, `id` and `request_id`; any other field is appended to its text.
+
+use std::fmt::{self, Debug, Write as _};
+use std::io::{self, IsTerminal, Write as _};
+
+use strongroom_model::Timestamp;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::seams::SystemClock;
+
+/// The form of a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Sends this process's events to standard error. `verbosity` counts `-v`; below 0 only errors are shown.
+pub fn start(form: Form, verbosity: i8) {
+    let full_time = !io::stderr().is_terminal();
+    let lines = Lines { form, level: level(verbosity), full_time };
+    let subscriber = tracing_subscriber::registry().with(lines);
+    // A second start in one process is a test's, whose lines go where the first ones go.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+fn level(verbosity: i8) -> LevelFilter {
+    match verbosity {
+        ..=-1 => LevelFilter::ERROR,
+        0 => LevelFilter::INFO,
+        1 => LevelFilter::DEBUG,
+        2.. => LevelFilter::TRACE,
+    }
+}
+
+struct Lines {
+    form: Form,
+    level: LevelFilter,
+    full_time: bool,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        // What libraries say below a warning is nobody's business here.
+        *metadata.level() <= self.level
+            && (metadata.target().starts_with("strongroom") || *metadata.level() <= Level::WARN)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level)
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut entry = Entry::default();
+        event.record(&mut entry);
+        let now = Timestamp::from_millis(SystemClock.millis());
+        let mut line = match self.form {
+            Form::Text => entry.text(now, *event.metadata().level(), self.full_time),
+            Form::Json => entry.json(now, *event.metadata().level()),
+        };
+        line.push('\n');
+        // Nobody can be told that the log cannot be written.
+        let _ = io::stderr().lock().write_all(line.as_bytes());
+    }
+}
+
+/// The fields of an event.
+#[derive(Default)]
+struct Entry {
+    kind: Option<String>,
+    region: Option<String>,
+    id: Option<String>,
+    request_id: Option<String>,
+    text: String,
+    rest: String,
+}
+
+impl Visit for Entry {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let slot = match field.name() {
+            "kind" => &mut self.kind,
+            "region" => &mut self.region,
+            "id" => &mut self.id,
+            "request_id" => &mut self.request_id,
+            _ => return self.record_debug(field, &format_args!("{value}")),
+        };
+        *slot = Some(value.to_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        match field.name() {
+            "message" => self.text = one_line(format!("{value:?}")),
+            "kind" | "region" | "id" | "request_id" => self.record_str(field, &format!("{value:?}")),
+            name => {
+                let _ = write!(self.rest, ", {name} {}", one_line(format!("{value:?}")));
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn kind(&self, level: Level) -> &str {
+        match level {
+            Level::ERROR => "error",
+            Level::WARN => "warn",
+            _ => self.kind.as_deref().unwrap_or("note"),
+        }
+    }
+
+    fn text(&self, now: Timestamp, level: Level, full_time: bool) -> String {
+        let time = now.to_string();
+        let mut line = if full_time { time } else { time[11..19].to_owned() };
+        let subject = self.id.as_deref().or(self.region.as_deref());
+        for part in [Some(self.kind(level)), subject].into_iter().flatten() {
+            let _ = write!(line, "  {part}");
+        }
+        let _ = write!(line, "  {}{}", self.text, self.rest);
+        if let Some(request) = &self.request_id {
+            let _ = write!(line, "  request {request}");
+        }
+        line
+    }
+
+    fn json(&self, now: Timestamp, level: Level) -> String {
+        let mut object = serde_json::Map::new();
+        object.insert("ts".into(), now.to_string().into());
+        object.insert("level".into(), level.as_str().to_ascii_lowercase().into());
+        let named = [("region", &self.region), ("kind", &self.kind), ("id", &self.id), ("request_id", &self.request_id)];
+        for (name, value) in named {
+            if let Some(value) = value {
+                object.insert(name.into(), value.as_str().into());
+            }
+        }
+        object.insert("text".into(), format!("{}{}", self.text, self.rest).into());
+        serde_json::Value::Object(object).to_string()
+    }
+}
+
+/// A value must not be able to begin a line of its own, or to speak to the terminal.
+fn one_line(text: String) -> String {
+    if text.contains(char::is_control) { text.escape_default().to_string() } else { text }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_millis(1_795_511_647_112);
+
+    fn entry() -> Entry {
+        Entry {
+            kind: Some("copy".into()),
+            id: Some("copy-7xa3l3fvxrr".into()),
+            region: Some("us-east-1".into()),
+            text: "us-east-1 -> eu-west-1  ready in 41 ms, 9.6 KiB".into(),
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn people_read_a_line() {
+        let line = entry().text(AT, Level::INFO, false);
+        assert_eq!(line, "09:14:07  copy  copy-7xa3l3fvxrr  us-east-1 -> eu-west-1  ready in 41 ms, 9.6 KiB");
+        let warning = Entry { id: None, text: "user app is locked".into(), ..entry() };
+        assert_eq!(warning.text(AT, Level::WARN, true), "2026-11-24T09:14:07.112Z  warn  us-east-1  user app is locked");
+    }
+
+    #[test]
+    fn machines_read_json() {
+        let value: serde_json::Value = serde_json::from_str(&entry().json(AT, Level::INFO)).unwrap();
+        assert_eq!(value["ts"], "2026-11-24T09:14:07.112Z");
+        assert_eq!(value["kind"], "copy");
+        assert_eq!(value["level"], "info");
+        assert_eq!(value.get("request_id"), None);
+    }
+
+    #[test]
+    fn a_value_stays_on_its_line() {
+        assert_eq!(one_line("a\nb\u{1b}[31m".into()), "a\\nb\\u{1b}[31m");
+    }
+}
