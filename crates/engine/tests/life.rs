@@ -178,6 +178,7 @@ async fn purge_all(world: &World) {
 /// The invariants of the rows, over both regions.
 async fn check_invariants(world: &World) {
     for at in 0..2 {
+        world.mend().await;
         let database = world.database(at);
         let peer = world.ids[1 - at].clone();
         database
@@ -220,6 +221,7 @@ async fn check_copies(world: &World) {
         })
         .await;
     let () = settled;
+    world.mend().await;
     let rows = world.database(0).read_blocking(copies::all).unwrap();
     assert_eq!(rows.len(), 1, "one copy for one call");
     assert_eq!(rows[0].state, CopyState::Ready);

@@ -8,7 +8,7 @@ pub mod host;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -151,7 +151,8 @@ impl Blobs for FaultyBlobs {
     }
 }
 
-type Slots = Arc<[RwLock<Option<Arc<Region>>>; 2]>;
+/// The regions that run, and the sessions that they answer; these end with their region.
+type Slots = Arc<[RwLock<Option<(Arc<Region>, Vec<Arc<PeerSession>>)>>; 2]>;
 
 /// The line to the other region: a call of its session.
 struct Line {
@@ -167,7 +168,7 @@ struct LineConnection {
     number: u64,
     region: &'static str,
     other: &'static str,
-    session: Arc<PeerSession>,
+    session: Weak<PeerSession>,
     faults: Faults,
     cut: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -184,13 +185,16 @@ impl Peers for Line {
         if self.cut.load(Ordering::SeqCst) {
             return Err(down());
         }
-        let region = self.slots[other].read().unwrap().clone().ok_or_else(down)?;
+        let mut slot = self.slots[other].write().unwrap();
+        let (region, sessions) = slot.as_mut().ok_or_else(down)?;
         let peer = Peer { name: RegionName::new(NAMES[self.from]), region_id: self.ids[self.from].clone() };
+        let session = region.peer_session(peer);
+        sessions.push(session.clone());
         Ok(Arc::new(LineConnection {
             number: self.numbers.fetch_add(1, Ordering::SeqCst),
             region: NAMES[self.from],
             other: NAMES[other],
-            session: region.peer_session(peer),
+            session: Arc::downgrade(&session),
             faults: self.faults.clone(),
             cut: self.cut.clone(),
         }))
@@ -212,13 +216,14 @@ impl PeerConnection for LineConnection {
         if matches!(then, Then::Fail) {
             return Err(down());
         }
-        let mut answer = self.session.answer(message.clone()).await;
+        let session = self.session.upgrade().ok_or_else(down)?;
+        let mut answer = session.answer(message.clone()).await;
         match then {
             Then::Cut => {
                 self.faults.kill(self.region);
                 return Err(down());
             }
-            Then::Repeat => answer = self.session.answer(message).await,
+            Then::Repeat => answer = session.answer(message).await,
             Then::Go | Then::Fail => {}
         }
         if self.faults.is_dead(self.other) { Err(down()) } else { Ok(answer) }
@@ -263,7 +268,7 @@ impl World {
     }
 
     pub fn region(&self, at: usize) -> Arc<Region> {
-        self.slots[at].read().unwrap().clone().expect("the region runs")
+        self.slots[at].read().unwrap().as_ref().expect("the region runs").0.clone()
     }
 
     pub fn database(&self, at: usize) -> Database {
@@ -277,7 +282,7 @@ impl World {
     /// Starts a region on what it left, as often as it is cut off while it starts.
     pub async fn revive(&self, at: usize) {
         for _ in 0..4 {
-            if let Some(old) = self.slots[at].write().unwrap().take() {
+            if let Some((old, _)) = self.slots[at].write().unwrap().take() {
                 old.stop();
             }
             // The lock is free when the last task of the former life has gone.
@@ -287,10 +292,12 @@ impl World {
             self.databases.lock().unwrap()[at] = Some(database.clone());
             match Region::start(self.parts(at, database), self.ids[at].clone()).await {
                 Ok(region) => {
-                    *self.slots[at].write().unwrap() = Some(region);
+                    *self.slots[at].write().unwrap() = Some((region, Vec::new()));
                     return;
                 }
-                Err(error) => assert!(self.faults.is_dead(NAMES[at]) || true, "{error}"),
+                // The fault hit the start itself.
+                Err(StoreError::Other(_)) => {}
+                Err(error) => panic!("{error}"),
             }
         }
         panic!("{} does not start", NAMES[at]);
@@ -380,7 +387,9 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!("{what}: does not come; crossings: {:#?}", self.faults.crossings());
+        let jobs: Vec<_> = (0..2).map(|at| self.database(at).read_blocking(strongroom_store::control::jobs::all)).collect();
+        let copies = self.database(0).read_blocking(strongroom_store::control::copies::all);
+        panic!("{what}: does not come; {jobs:#?} {copies:#?} crossings: {}", self.faults.crossings().join("; "));
     }
 }
 
