@@ -17,4 +17,3 @@ mod fake;
 pub use error::Error;
 pub use hsm::Hsm;
 pub use session::{Client, Session};
-pub use strongroom_link as link;

@@ -38,6 +38,8 @@ pub(crate) const LEASE: i64 = 30 * SECOND;
 const RENEW: Duration = Duration::from_secs(10);
 /// The longest wait between two scans: a wake-up may be missed, a clock may jump.
 const SCAN: Duration = Duration::from_secs(1);
+/// A clock that goes back by more than this, in milliseconds, has jumped.
+const JUMP: i64 = 10 * SECOND;
 /// The most jobs that one scan claims.
 const CLAIMED: u32 = 256;
 /// The longest wait between two attempts, in milliseconds.
@@ -155,7 +157,13 @@ pub(crate) async fn recover(region: &Arc<Region>) -> Result<(), StoreError> {
 
 /// Claims what is due and runs it, until the region stops.
 pub(crate) async fn run_due(region: Arc<Region>) {
+    let mut last = region.now();
     while !region.is_stopping() {
+        let now = region.now();
+        if now < last.plus(-JUMP) {
+            bring_forward(&region).await;
+        }
+        last = now;
         match claim_due(&region).await {
             Ok(claims) => {
                 let full = claims.len() as u32 == CLAIMED;
@@ -168,6 +176,14 @@ pub(crate) async fn run_due(region: Arc<Region>) {
         }
         let woken = std::pin::pin!(region.wake.notified());
         future::select(woken, region.clock.sleep(SCAN)).await;
+    }
+}
+
+async fn bring_forward(region: &Arc<Region>) {
+    let region_in = region.clone();
+    let moved = region.control.write(move |tx| jobs::bring_forward(tx, region_in.now())).await;
+    if let Err(error) = moved.map_err(WriteError::<StoreError>::flatten) {
+        tracing::warn!(region = %region.name(), %error, "the clock went back, and jobs wait for it");
     }
 }
 

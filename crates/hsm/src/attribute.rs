@@ -183,11 +183,6 @@ impl Flags {
         Ok(flags)
     }
 
-    /// The refusal of a change of an attribute that is no flag, or not a flag of records.
-    pub fn cannot_be_set(kind: Ulong) -> Failure {
-        cannot_be_set(kind, None)
-    }
-
     /// The CKA_… numbers of all flags.
     pub fn kinds() -> impl Iterator<Item = Ulong> {
         FLAGS.iter().map(|flag| flag.kind)
@@ -236,7 +231,7 @@ const fn class_name(class: Class) -> &'static str {
 }
 
 /// AWS's words for a change or a creation that is not allowed.
-fn cannot_be_set(kind: Ulong, value: Option<bool>) -> Failure {
+pub(crate) fn cannot_be_set(kind: Ulong, value: Option<bool>) -> Failure {
     let name = name_of(kind).unwrap_or("unknown");
     let value = value.map_or(String::new(), |value| format!(" to the value {value}"));
     refusal(CKR_ATTRIBUTE_READ_ONLY, format!("Attribute {name} cannot be set{value} by the user for this operation"))

@@ -68,8 +68,6 @@ pub struct Cluster {
     sealer: RowSealer,
     tickets: TicketKey,
     state: RwLock<State>,
-    /// The highest head served; the one thing that survives a reload.
-    highest: Mutex<Head>,
     /// Held by whoever writes or reloads, so that writers of one host do not make each other's attempts void.
     writing: Mutex<()>,
     /// Users whose password is being tried, each at most once at a time.
@@ -155,7 +153,6 @@ impl Cluster {
             sealer: keys.cluster_key.rows(&region.region_id, cluster),
             tickets: TicketKey::new(&keys.cluster_key.tickets(cluster)),
             state: RwLock::new(State::Unknown),
-            highest: Mutex::new(Head::empty()),
             writing: Mutex::new(()),
             trying: Mutex::new(BTreeSet::new()),
             tried: Condvar::new(),

@@ -68,7 +68,7 @@ kinds! {
     /// Too many calls.
     Throttling "ThrottlingException" 400 false,
     /// No such operation.
-    UnknownOperation "UnknownOperationException" 404 false,
+    UnknownOperation "UnknownOperationException" 400 false,
     /// No such access key.
     UnrecognizedClient "UnrecognizedClientException" 400 false,
 }

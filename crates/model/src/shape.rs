@@ -235,13 +235,7 @@ impl Shape {
 impl<Target> Member<Target> {
     /// A member that may be absent and adds no constraint to its target's.
     pub fn new(name: impl Into<Name>, target: Target) -> Self {
-        Self {
-            name: name.into(),
-            target,
-            required: false,
-            timestamp_format: None,
-            constraints: Constraints::default(),
-        }
+        Self { name: name.into(), target, required: false, timestamp_format: None, constraints: Constraints::default() }
     }
 }
 
@@ -337,9 +331,7 @@ impl Resolver<'_> {
             Kind::Timestamp(format) => Kind::Timestamp(*format),
             Kind::Document => Kind::Document,
             Kind::List { member: m, sparse } => Kind::List { member: member(m)?, sparse: *sparse },
-            Kind::Map { key, value, sparse } => {
-                Kind::Map { key: member(key)?, value: member(value)?, sparse: *sparse }
-            }
+            Kind::Map { key, value, sparse } => Kind::Map { key: member(key)?, value: member(value)?, sparse: *sparse },
             Kind::Structure(ms) => Kind::Structure(members(ms)?),
             Kind::Union(ms) => Kind::Union(members(ms)?),
         };

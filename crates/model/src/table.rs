@@ -355,7 +355,8 @@ impl Row {
     }
 
     fn shape(&self) -> Shape<Name> {
-        let mut constraints = Constraints { pattern: self.pattern.map(|p| Arc::new(Pattern::new(p))), ..Default::default() };
+        let mut constraints =
+            Constraints { pattern: self.pattern.map(|p| Arc::new(Pattern::new(p))), ..Default::default() };
         match self.kind {
             RowKind::Integer | RowKind::Long => {
                 constraints.range = Bounds { min: self.min.map(f64::from), max: self.max.map(f64::from) };

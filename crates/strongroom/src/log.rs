@@ -1,7 +1,7 @@
 //! Owns how events look on standard error: one line each, for people (`09:15:21  copy  copy-7xa3l3fvxrr  text`) or as JSON
 //! (`ts, level, region, kind, id, request_id, text`). What is shown follows the level: warnings and outcomes by default,
-//! calls and logins with `-v`, the steps of jobs with `-vv`. An event says what it is about in the fields `kind`,
-//! `region`, `id` and `request_id`; any other field is appended to its text.
+//! calls and logins with `-v`, the steps of jobs with `-vv`. An event says what it is about in the fields `kind` (or its
+//! target), `region`, `id` (or `copy`, `backup`, `cluster`) and `request_id`; any other field is appended to its text.
 
 use std::fmt::{self, Debug, Write as _};
 use std::io::{self, IsTerminal, Write as _};
@@ -13,6 +13,11 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::seams::SystemClock;
+
+/// Targets that are kinds themselves.
+const KINDS: [&str; 1] = ["copy"];
+/// Fields that name what an event is about; the first that is there counts.
+const SUBJECTS: [&str; 4] = ["id", "copy", "backup", "cluster"];
 
 /// The form of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
@@ -53,7 +58,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
         // What libraries say below a warning is nobody's business here.
         *metadata.level() <= self.level
-            && (metadata.target().starts_with("strongroom") || *metadata.level() <= Level::WARN)
+            && (is_ours(metadata.target()) || *metadata.level() <= Level::WARN)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -63,6 +68,10 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut entry = Entry::default();
         event.record(&mut entry);
+        let target = event.metadata().target();
+        if entry.kind.is_none() && KINDS.contains(&target) {
+            entry.kind = Some(target.to_owned());
+        }
         let now = Timestamp::from_millis(SystemClock.millis());
         let mut line = match self.form {
             Form::Text => entry.text(now, *event.metadata().level(), self.full_time),
@@ -90,17 +99,18 @@ impl Visit for Entry {
         let slot = match field.name() {
             "kind" => &mut self.kind,
             "region" => &mut self.region,
-            "id" => &mut self.id,
+            name if SUBJECTS.contains(&name) && self.id.is_none() => &mut self.id,
             "request_id" => &mut self.request_id,
             _ => return self.record_debug(field, &format_args!("{value}")),
         };
-        *slot = Some(value.to_owned());
+        *slot = Some(one_line(value.to_owned()));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         match field.name() {
             "message" => self.text = one_line(format!("{value:?}")),
-            "kind" | "region" | "id" | "request_id" => self.record_str(field, &format!("{value:?}")),
+            "kind" | "region" | "request_id" => self.record_str(field, &format!("{value:?}")),
+            name if SUBJECTS.contains(&name) && self.id.is_none() => self.record_str(field, &format!("{value:?}")),
             name => {
                 let _ = write!(self.rest, ", {name} {}", one_line(format!("{value:?}")));
             }
@@ -144,6 +154,10 @@ impl Entry {
         object.insert("text".into(), format!("{}{}", self.text, self.rest).into());
         serde_json::Value::Object(object).to_string()
     }
+}
+
+fn is_ours(target: &str) -> bool {
+    target.starts_with("strongroom") || KINDS.contains(&target)
 }
 
 /// A value must not be able to begin a line of its own, or to speak to the terminal.

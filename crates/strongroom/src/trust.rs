@@ -90,14 +90,22 @@ impl Trust {
     /// [`TrustError`]: a name is for one RegionId, for good.
     pub fn add(&self, region: &RegionFile) -> Result<PathBuf, TrustError> {
         let path = self.path(&region.name);
-        let failed = |cause| TrustError::Io { path: path.clone(), cause };
         match read(&path) {
             Ok(there) if there.region_id != region.region_id => {
-                return Err(TrustError::OtherRegion { name: there.name, found: there.region_id, path });
+                Err(TrustError::OtherRegion { name: there.name, found: there.region_id, path })
             }
-            _ => {}
+            _ => self.replace(region),
         }
-        fs::create_dir_all(&self.folder).map_err(failed)?;
+    }
+
+    /// Writes a region's file whatever was there: only for a process that runs both regions and knows both to be new.
+    ///
+    /// # Errors
+    /// [`TrustError::Io`].
+    pub fn replace(&self, region: &RegionFile) -> Result<PathBuf, TrustError> {
+        let path = self.path(&region.name);
+        let failed = |cause| TrustError::Io { path: path.clone(), cause };
+        crate::files::make_private_folder(&self.folder).map_err(failed)?;
         crate::files::write_whole(&path, region.to_toml().as_bytes(), 0o644).map_err(failed)?;
         Ok(path)
     }

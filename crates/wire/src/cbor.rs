@@ -249,7 +249,14 @@ mod tests {
 
     #[test]
     fn reads_indefinite_maps_and_text_and_skips_the_unknown() {
-        let body = format!("bf 7f {} {} ff {} {} a1 01 9f ff {} f7 ff", text("Next"), text("Token"), text("t"), text("Other"), text("MaxResults"));
+        let body = format!(
+            "bf 7f {} {} ff {} {} a1 01 9f ff {} f7 ff",
+            text("Next"),
+            text("Token"),
+            text("t"),
+            text("Other"),
+            text("MaxResults")
+        );
         let value = read_hex("DescribeClustersRequest", &body).unwrap();
         assert_eq!(value, Value::Structure(vec![("NextToken".into(), Value::String("t".into()))]));
         assert_eq!(read_hex("DescribeClustersRequest", "").unwrap(), Value::Structure(vec![]));
@@ -266,7 +273,11 @@ mod tests {
             ("c1 20", -1_000),
         ] {
             let value = read_hex("DestinationBackup", &format!("a1 {member} {seconds}")).unwrap();
-            assert_eq!(value.member("CreateTimestamp"), Some(&Value::Timestamp(Timestamp::from_millis(millis))), "{seconds}");
+            assert_eq!(
+                value.member("CreateTimestamp"),
+                Some(&Value::Timestamp(Timestamp::from_millis(millis))),
+                "{seconds}"
+            );
         }
         for seconds in ["01", "c0 01", "c1 61 31", "c1 fb 7ff8000000000000", "c1 1b ffffffffffffffff", "c1 f6"] {
             let refused = read_hex("DestinationBackup", &format!("a1 {member} {seconds}"));
@@ -303,6 +314,16 @@ mod tests {
         for bomb in ["9b 7fffffffffffffff", "bb ffffffffffffffff", "7b ffffffffffffffff", "5b 7fffffffffffffff"] {
             let refused = read_hex("ListSubnetsRequest", &format!("a1 {} {bomb} 00", text("x")));
             assert!(matches!(refused, Err(DecodeError::NotWellFormed(_))), "{bomb}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn strings_consist_of_chunks_of_their_own_type() {
+        assert_eq!(check(&[0x5f, 0x41, 0x61, 0xff]), Ok(()));
+        for mixed in
+            [&[0x5f, 0x61, 0x61, 0xff][..], &[0x7f, 0x41, 0x61, 0xff], &[0x7f, 0x01, 0xff], &[0x7f, 0x61, 0xff, 0xff]]
+        {
+            assert!(matches!(check(mixed), Err(DecodeError::NotWellFormed(_))), "{mixed:02x?}");
         }
     }
 

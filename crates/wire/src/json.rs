@@ -94,7 +94,8 @@ impl<'de> Visitor<'de> for Reader<'_> {
             (_, Some(range)) if range.contains(&n) => Ok(Some(Value::Integer(n))),
             (_, Some(_)) => Err(E::invalid_value(Unexpected::Signed(n), &self)),
             (Kind::Document, _) => Ok(Some(Value::Integer(n))),
-            _ => self.visit_f64(n as f64),
+            (Kind::Float | Kind::Double | Kind::Timestamp(_), _) => self.visit_f64(n as f64),
+            _ => Err(E::invalid_type(Unexpected::Signed(n), &self)),
         }
     }
 
@@ -340,7 +341,8 @@ mod tests {
 
     #[test]
     fn reads_by_shape_in_the_order_of_the_table() {
-        let value = read("DeleteHsmRequest", r#"{"EniIp":"1.2.3.4","Other":[{}],"HsmId":null,"ClusterId":"c"}"#).unwrap();
+        let value =
+            read("DeleteHsmRequest", r#"{"EniIp":"1.2.3.4","Other":[{}],"HsmId":null,"ClusterId":"c"}"#).unwrap();
         let members = [("ClusterId", "c"), ("EniIp", "1.2.3.4")];
         let expected = members.map(|(n, v)| (n.into(), Value::String(v.into())));
         assert_eq!(value, Value::Structure(expected.into()));
@@ -380,6 +382,9 @@ mod tests {
             ("ClusterId".into(), Value::Null),
         ]);
         let bytes = encode(&backup, table::api(), table::api().find("Backup").unwrap());
-        assert_eq!(String::from_utf8(bytes).unwrap(), "{\"BackupId\":\"a\\\"\\n\u{e9}\",\"CreateTimestamp\":1534461854.64}");
+        assert_eq!(
+            String::from_utf8(bytes).unwrap(),
+            "{\"BackupId\":\"a\\\"\\n\u{e9}\",\"CreateTimestamp\":1534461854.64}"
+        );
     }
 }

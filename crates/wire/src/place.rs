@@ -69,8 +69,8 @@ impl<'t> Place<'t> {
 
     /// How JSON writes a timestamp here.
     pub(crate) fn timestamp_format(&self) -> TimestampFormat {
-        match (self.timestamp_format, self.kind()) {
-            (Some(format), _) | (None, Kind::Timestamp(format)) => *format,
+        match self.kind() {
+            Kind::Timestamp(format) => self.timestamp_format.unwrap_or(*format),
             _ => TimestampFormat::EpochSeconds,
         }
     }

@@ -23,7 +23,8 @@ pub(crate) fn epoch_seconds(t: Timestamp) -> String {
 
 /// Reads `2000-01-02T20:34:56.123Z`: UTC only, as Smithy has it.
 pub(crate) fn from_date_time(text: &str) -> Option<Timestamp> {
-    let (whole, fraction) = text.strip_suffix('Z')?.split_once('.').map_or((text.strip_suffix('Z')?, "0"), |parts| parts);
+    let (whole, fraction) =
+        text.strip_suffix('Z')?.split_once('.').map_or((text.strip_suffix('Z')?, "0"), |parts| parts);
     let b = whole.as_bytes();
     let shaped = b.len() == 19 && b[4] == b'-' && b[7] == b'-' && b[10] == b'T' && b[13] == b':' && b[16] == b':';
     if !shaped || fraction.is_empty() || fraction.len() > 9 || !fraction.bytes().all(|d| d.is_ascii_digit()) {
@@ -73,6 +74,7 @@ mod tests {
             (1_534_461_854_640, "1534461854.64"),
             (1_000, "1"),
             (100_000, "100"),
+            (1_001, "1.001"),
             (1, "0.001"),
             (0, "0"),
             (-1, "-0.001"),
@@ -101,7 +103,9 @@ mod tests {
         for text in ["", "Z", "2000-01-02T20:34:56", "2000-01-02T20:34:56.Z", "2000-01-02T20:34:56+00:00", "é-é"] {
             assert_eq!(from_date_time(text), None, "{text}");
         }
-        for text in ["", "Sun, 2 Jan 2000 20:34:56 GMT", "Sunday, 02-Jan-00 20:34:56 GMT", "Sun, 02 Foo 2000 20:34:56 GMT"] {
+        for text in
+            ["", "Sun, 2 Jan 2000 20:34:56 GMT", "Sunday, 02-Jan-00 20:34:56 GMT", "Sun, 02 Foo 2000 20:34:56 GMT"]
+        {
             assert_eq!(from_http_date(text), None, "{text}");
         }
     }

@@ -5,7 +5,7 @@
 use std::fmt::{self, Write};
 
 use strongroom_model::Value;
-use strongroom_model::shape::{Bounds, Constraints, Kind, Member, Shape, ShapeIndex, Table};
+use strongroom_model::shape::{Bounds, Constraints, Kind, Member, Name, Shape, ShapeIndex, Table};
 
 /// As many violations are told; a request with more gains nothing by the rest.
 const VIOLATIONS_MAX: usize = 50;
@@ -70,7 +70,7 @@ impl<'v> Validator<'v> {
         }
     }
 
-    fn structure(&mut self, members: &'v [Member], present: &'v [(std::borrow::Cow<'static, str>, Value)]) {
+    fn structure(&mut self, members: &'v [Member], present: &'v [(Name, Value)]) {
         for member in members {
             self.path.push(Step::Member(&member.name));
             match present.iter().find(|(name, _)| *name == member.name) {
@@ -336,13 +336,20 @@ mod tests {
         assert_eq!(told("DescribeBackupsRequest", r#"{"Filters":{"states":["READY"]},"MaxResults":50}"#), "valid");
         let tag = r#"{"ResourceId":"backup-mrq6aozbe5s","TagList":[{"Key":"k\u00e9 1","Value":""}]}"#;
         assert_eq!(told("TagResourceRequest", tag), "valid");
-        assert_eq!(told("AddSubnetRequest", r#"{"SubnetId":"subnet-12345678","VpcId":"vpc-12345678","AvailabilityZone":"us-east-1a"}"#), "valid");
+        assert_eq!(
+            told(
+                "AddSubnetRequest",
+                r#"{"SubnetId":"subnet-12345678","VpcId":"vpc-12345678","AvailabilityZone":"us-east-1a"}"#
+            ),
+            "valid"
+        );
     }
 
     #[test]
     fn tells_a_bounded_amount() {
         let tags = vec![r#"{"Key":""}"#; 2_000].join(",");
-        let text = told("TagResourceRequest", &format!(r#"{{"ResourceId":"{}","TagList":[{tags}]}}"#, "x".repeat(9_000)));
+        let text =
+            told("TagResourceRequest", &format!(r#"{{"ResourceId":"{}","TagList":[{tags}]}}"#, "x".repeat(9_000)));
         assert!(text.starts_with("50 validation errors detected: Value 'xxx"), "{text}");
         assert!(text.len() < 20_000, "{}", text.len());
     }

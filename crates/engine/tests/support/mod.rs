@@ -349,6 +349,33 @@ impl World {
         }
     }
 
+    /// A copy of a region's disk as it is now; the region is stopped for it and started again.
+    pub async fn keep_disk(&self, at: usize) -> TempDir {
+        let kept = tempfile::tempdir().unwrap();
+        self.halt(at).await;
+        copy_folder(&self.path(at), kept.path());
+        self.revive(at).await;
+        kept
+    }
+
+    /// Starts a region on a disk that was kept.
+    pub async fn return_to_disk(&self, at: usize, kept: &TempDir) {
+        self.halt(at).await;
+        std::fs::remove_dir_all(self.path(at)).unwrap();
+        copy_folder(kept.path(), &self.path(at));
+        self.revive(at).await;
+    }
+
+    /// Ends a region's process and waits until its store is closed.
+    async fn halt(&self, at: usize) {
+        self.faults.kill(NAMES[at]);
+        if let Some((old, _)) = self.slots[at].write().unwrap().take() {
+            old.stop();
+        }
+        self.databases.lock().unwrap()[at] = None;
+        drop(self.open(at).await);
+    }
+
     /// Starts whatever was cut off.
     pub async fn mend(&self) {
         for at in 0..2 {
@@ -388,8 +415,9 @@ impl World {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let jobs: Vec<_> = (0..2).map(|at| self.database(at).read_blocking(strongroom_store::control::jobs::all)).collect();
-        let copies = self.database(0).read_blocking(strongroom_store::control::copies::all);
-        panic!("{what}: does not come; {jobs:#?} {copies:#?} crossings: {}", self.faults.crossings().join("; "));
+        let crossings = self.faults.crossings();
+        let last = &crossings[crossings.len().saturating_sub(60)..];
+        panic!("{what}: does not come; {jobs:?} last crossings: {}", last.join("; "));
     }
 }
 
@@ -409,4 +437,15 @@ pub fn caller(invocation_id: Option<String>) -> Caller {
 pub fn files(path: &Path) -> usize {
     let Ok(entries) = std::fs::read_dir(path) else { return 0 };
     entries.flatten().map(|e| if e.path().is_dir() { files(&e.path()) } else { 1 }).sum()
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy_folder(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
 }

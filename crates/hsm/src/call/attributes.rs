@@ -6,7 +6,7 @@ use std::sync::Arc;
 use strongroom_link::hsm::{Answer, Attribute, AttributeValue, Failure, Role};
 use strongroom_link::pkcs11::*;
 
-use crate::attribute::{Flags, Template};
+use crate::attribute::{Template, cannot_be_set};
 use crate::cluster::{Change, Edit, Login, RequestName};
 use crate::object::{Object, Reading};
 use crate::refusal::refusal;
@@ -74,7 +74,7 @@ fn change(object: &Object, login: &Login, template: &Template<'_>) -> Result<Obj
             (CKA_LABEL, AttributeValue::Bytes(bytes)) if login.role == Role::CryptoUser => label = Some(&bytes[..]),
             (CKA_ID, AttributeValue::Bytes(bytes)) if login.role == Role::CryptoUser => id = Some(&bytes[..]),
             (kind, AttributeValue::Bool(value)) => flags = flags.changed(class, kind, *value, login.role)?,
-            (kind, _) => return Err(Flags::cannot_be_set(kind)),
+            (kind, _) => return Err(cannot_be_set(kind, None)),
         }
     }
     Ok(object.with_attributes(flags, label, id))

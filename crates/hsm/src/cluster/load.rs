@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Cache, Cluster, Kept, State, lock};
+use super::{Cache, Cluster, Kept, State};
 use crate::head::Head;
 use crate::object::Object;
 use crate::rows::{ClusterRow, ClusterState, HeadRow, ObjectRow, RowsError, UserRow};
@@ -30,11 +30,12 @@ struct SealedRows {
 impl Cluster {
     /// Reads the rows and replaces the state. The caller holds `writing`.
     pub(super) fn load(&self) -> Result<(), RowsError> {
+        let highest = self.region.highest_head(&self.id);
         let rows = self.read_rows()?;
         let state = match &rows.cluster {
             None => State::Gone,
             Some(row) if !can_be_served(row) => State::Gone,
-            Some(row) => match self.open_rows(row, &rows).and_then(|cache| self.not_lower(cache)) {
+            Some(row) => match self.open_rows(row, &rows, highest.as_ref()) {
                 Ok(cache) => State::Serving(Box::new(cache)),
                 Err(Damaged(damage)) => State::Damaged(damage),
             },
@@ -74,8 +75,8 @@ impl Cluster {
         Ok(rows)
     }
 
-    /// Opens the rows if they are those of their head.
-    fn open_rows(&self, cluster: &ClusterRow, rows: &SealedRows) -> Result<Cache, Damaged> {
+    /// Opens the rows if they are those of their head, and the head is none that was left behind.
+    fn open_rows(&self, cluster: &ClusterRow, rows: &SealedRows, highest: Option<&Head>) -> Result<Cache, Damaged> {
         let head = rows.head.as_ref().ok_or_else(|| Damaged(format!("{} has no head", self.id)))?;
         let mut cache = Cache {
             head: Head::open(&self.sealer, head)?,
@@ -101,18 +102,7 @@ impl Cluster {
             let what = format!("the rows of {} are not those of its head: {found} found, {counted} counted", self.id);
             return Err(Damaged(what));
         }
-        Ok(cache)
-    }
-
-    /// Refuses a head that is older than one served before, or another one of the same version.
-    fn not_lower(&self, cache: Cache) -> Result<Cache, Damaged> {
-        let mut highest = lock(&self.highest);
-        if cache.head.version < highest.version || cache.head.version == highest.version && cache.head != *highest {
-            let (found, served) = (cache.head.version, highest.version);
-            let what = format!("the vault of {} went back: its head is {found}, {served} was served", self.id);
-            return Err(Damaged(what));
-        }
-        *highest = cache.head.clone();
+        self.region.accept_head(&self.id, highest, &cache.head)?;
         Ok(cache)
     }
 

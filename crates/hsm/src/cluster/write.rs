@@ -267,7 +267,7 @@ impl Cluster {
 
     /// Makes a committed change visible.
     fn apply(&self, sealed: SealedChange) -> Answer {
-        *lock(&self.highest) = sealed.head.clone();
+        self.region.accept_head(&self.id, None, &sealed.head).expect("it is held against no other head");
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let State::Serving(cache) = &mut *state {
             cache.head = sealed.head;

@@ -5,9 +5,9 @@ use std::ptr::NonNull;
 
 use aws_lc_sys::{
     EVP_MD, EVP_sha1, EVP_sha224, EVP_sha256, EVP_sha384, EVP_sha512, NID_sha1, NID_sha224, NID_sha256, NID_sha384,
-    NID_sha512, RSA, RSA_PKCS1_PADDING, RSA_check_key, RSA_free, RSA_generate_key_ex, RSA_get0_d, RSA_get0_e,
-    RSA_get0_n, RSA_new, RSA_new_private_key, RSA_new_public_key, RSA_public_key_to_bytes, RSA_sign, RSA_sign_pss_mgf1,
-    RSA_sign_raw, RSA_size, RSA_verify, RSA_verify_pss_mgf1, RSA_verify_raw,
+    NID_sha512, RSA, RSA_PKCS1_PADDING, RSA_free, RSA_generate_key_ex, RSA_get0_d, RSA_get0_e, RSA_get0_iqmp,
+    RSA_get0_n, RSA_get0_p, RSA_get0_q, RSA_new, RSA_new_private_key, RSA_new_public_key, RSA_public_key_to_bytes,
+    RSA_sign, RSA_sign_pss_mgf1, RSA_sign_raw, RSA_size, RSA_verify, RSA_verify_pss_mgf1, RSA_verify_raw,
 };
 use zeroize::Zeroizing;
 
@@ -72,15 +72,15 @@ impl PrivateKey {
         Ok(Self(key))
     }
 
-    /// Reads PKCS#8 and checks that the parts belong together.
+    /// Reads PKCS#8; aws-lc checks that the parts belong together.
     ///
     /// # Errors
     /// Anything but a whole, consistent RSA private key.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, Rejected> {
-        Self::checked(Handle(Pkey::from_pkcs8(der)?.rsa()?))
+        Self::complete(Handle(Pkey::from_pkcs8(der)?.rsa()?))
     }
 
-    /// Puts the parts together and checks them.
+    /// Puts the parts together; aws-lc checks them.
     ///
     /// # Errors
     /// They do not belong together.
@@ -102,18 +102,15 @@ impl PrivateKey {
                 iqmp.as_ptr(),
             )
         };
-        Self::checked(Handle(owned(key)?))
+        Ok(Self(Handle(owned(key)?)))
     }
 
-    fn checked(key: Handle) -> Result<Self, Rejected> {
-        // SAFETY: the handle is valid. A public key passes RSA_check_key, so the private exponent is looked for too.
-        unsafe {
-            succeeded(RSA_check_key(key.0.as_ptr()))?;
-            if RSA_get0_d(key.0.as_ptr()).is_null() {
-                return Err(Rejected);
-            }
-        }
-        Ok(Self(key))
+    /// Refuses the private keys without exponent and primes that aws-lc takes for the sake of Java.
+    fn complete(key: Handle) -> Result<Self, Rejected> {
+        let rsa = key.0.as_ptr();
+        // SAFETY: the handle is valid; the functions read pointers.
+        let parts = unsafe { [RSA_get0_e(rsa), RSA_get0_d(rsa), RSA_get0_p(rsa), RSA_get0_q(rsa), RSA_get0_iqmp(rsa)] };
+        if parts.iter().any(|part| part.is_null()) { Err(Rejected) } else { Ok(Self(key)) }
     }
 
     /// The key as PKCS#8.
@@ -209,10 +206,7 @@ impl PublicKey {
     /// # Errors
     /// Anything but a whole RSA public key.
     pub fn from_spki(der: &[u8]) -> Result<Self, Rejected> {
-        let key = Handle(Pkey::from_spki(der)?.rsa()?);
-        // SAFETY: the handle is valid.
-        succeeded(unsafe { RSA_check_key(key.0.as_ptr()) })?;
-        Ok(Self(key))
+        Ok(Self(Handle(Pkey::from_spki(der)?.rsa()?)))
     }
 
     /// The key as SubjectPublicKeyInfo.
@@ -319,8 +313,8 @@ impl Handle {
     }
 
     fn public_exponent(&self) -> Vec<u8> {
-        // SAFETY: the handle is valid, and every RSA object here has a public exponent: it was generated with one, or
-        // passed RSA_check_key with one.
+        // SAFETY: the handle is valid, and every RSA object here has a public exponent: it was made with one, or
+        // `PrivateKey::complete` saw one; a SubjectPublicKeyInfo cannot lack it.
         unsafe { bn::minimal(RSA_get0_e(self.0.as_ptr())) }
     }
 }
@@ -412,6 +406,21 @@ mod tests {
         assert!(private.sign(salted(222), hash.as_ref()).is_ok());
         assert!(private.sign(salted(223), hash.as_ref()).is_err());
         assert!(private.sign(salted(u32::MAX), hash.as_ref()).is_err(), "-1 means `as the hash` to aws-lc");
+    }
+
+    /// A private key of modulus and private exponent alone, zeros for the rest, as Java's providers write it.
+    #[test]
+    fn a_private_key_without_primes_is_rejected() {
+        let private = PrivateKey::generate(2048, &[1, 0, 1]).unwrap();
+        let integer = |bytes: &[u8]| [&[0x02, 0x82, 1, 1, 0][..], bytes].concat();
+        let (zero, modulus, exponent) = ([2, 1, 0], integer(&private.modulus()), integer(&[0xaa; 256]));
+        let parts = [&zero[..], &modulus, &zero, &exponent, &zero, &zero, &zero, &zero, &zero].concat();
+        let wrap =
+            |tag: u8, content: &[u8]| [&[tag, 0x82][..], &(content.len() as u16).to_be_bytes(), content].concat();
+        let algorithm = [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+        let pkcs8 = wrap(0x30, &[&zero[..], &algorithm, &wrap(0x04, &wrap(0x30, &parts))].concat());
+        assert!(Pkey::from_pkcs8(&pkcs8).is_ok(), "aws-lc takes it");
+        assert!(PrivateKey::from_pkcs8(&pkcs8).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::Session;
 use crate::cluster::{Cluster, Health};
 use crate::lc::ec;
 use crate::password::{PasswordHasher, PasswordPolicy};
+use crate::region::Region;
 use crate::seam::{SystemRng, random};
 use crate::testing::{CLUSTER, HSM, Rig};
 
@@ -42,7 +43,7 @@ impl Served {
         let rig = Rig::new();
         rig.make_cluster(CLUSTER);
         let health = Arc::new(TestHealth::default());
-        let cluster = open(&rig, &health);
+        let cluster = open_in(rig.host.region(), &health);
         Self { rig, health, cluster }
     }
 
@@ -75,15 +76,15 @@ impl Served {
     fn elsewhere(&self) -> Self {
         let rig = Rig::open(vec![self.rig.root.clone()], Arc::clone(&self.rig.rows)).unwrap();
         let health = Arc::new(TestHealth::default());
-        let cluster = open(&rig, &health);
+        let cluster = open_in(rig.host.region(), &health);
         Self { rig, health, cluster }
     }
 }
 
-fn open(rig: &Rig, health: &Arc<TestHealth>) -> Arc<Cluster> {
+fn open_in(region: &Arc<Region>, health: &Arc<TestHealth>) -> Arc<Cluster> {
     let policy = PasswordPolicy { memory_kib: 8, passes: 1, lanes: 1, at_once: 2 };
     let health: Arc<dyn Health> = Arc::clone(health) as _;
-    Cluster::open(rig.host.region(), CLUSTER, &Arc::new(PasswordHasher::new(policy)), &health).unwrap()
+    Cluster::open(region, CLUSTER, &Arc::new(PasswordHasher::new(policy)), &health).unwrap()
 }
 
 trait Ask {

@@ -212,3 +212,10 @@ pub fn recover(tx: &mut dyn Tx, now: Timestamp) -> Result<u64, StoreError> {
     let sql = "UPDATE jobs SET owner = NULL, lease_until = 0, due_at = $1 WHERE owner IS NOT NULL";
     tx.execute(sql, params![now])
 }
+
+/// The clock went back: what only ever waits for moments is due now, lest it wait for as long as the clock went back.
+pub fn bring_forward(tx: &mut dyn Tx, now: Timestamp) -> Result<u64, StoreError> {
+    let sql = "UPDATE jobs SET due_at = $1 WHERE due_at > $1 AND owner IS NULL AND waits_for IS NULL \
+               AND kind NOT IN ('daily', 'retention', 'purge', 'reap', 'forget', 'incoming')";
+    tx.execute(sql, params![now])
+}

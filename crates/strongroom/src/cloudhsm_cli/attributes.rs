@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde_json::{Map, Value};
-use strongroom_client::link::hsm::{Attribute, AttributeValue};
-use strongroom_client::link::pkcs11::*;
+use strongroom_link::hsm::{Attribute, AttributeValue};
+use strongroom_link::pkcs11::*;
 
 use super::ec;
 use super::execute::CommandError;

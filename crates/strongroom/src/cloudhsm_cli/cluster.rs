@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use strongroom_client::hsm::Hsm;
-use strongroom_client::link::hsm::Info;
+use strongroom_link::hsm::Info;
 
 use super::execute::CommandError;
 use super::grammar::Activate;
@@ -46,7 +46,7 @@ fn hardware(id: &str, info: &Info) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use strongroom_client::link::hsm::{Answer, Call};
+    use strongroom_link::hsm::{Answer, Call};
 
     use super::super::fake::{info, run};
 

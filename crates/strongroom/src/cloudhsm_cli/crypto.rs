@@ -7,8 +7,8 @@ use std::path::Path;
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use strongroom_client::hsm::Hsm;
-use strongroom_client::link::hsm::{Mechanism, Parameter};
-use strongroom_client::link::pkcs11::*;
+use strongroom_link::hsm::{Mechanism, Parameter};
+use strongroom_link::pkcs11::*;
 
 use super::execute::CommandError;
 use super::filter::Filter;
@@ -148,7 +148,7 @@ fn ecdsa(sign: &Sign) -> Mechanism {
 
 #[cfg(test)]
 mod tests {
-    use strongroom_client::link::hsm::{Answer, Attribute, Call};
+    use strongroom_link::hsm::{Answer, Attribute, Call};
 
     use super::super::fake::{found, refused, run, told};
     use super::*;

@@ -5,8 +5,10 @@ use std::io;
 use std::path::Path;
 
 use serde_json::Value;
+use strongroom_client::Error;
+use strongroom_client::config::ConfigError;
 use strongroom_client::hsm::Hsm;
-use strongroom_client::{Error, link::pkcs11::CKR_SIGNATURE_INVALID};
+use strongroom_link::pkcs11::CKR_SIGNATURE_INVALID;
 
 use super::grammar::{ClusterCommand, Command};
 use super::{cluster, crypto, key, user};
@@ -22,6 +24,9 @@ pub enum CommandError {
     /// The HSM refused, or none could be asked.
     #[error("{}", hsm_text(.0))]
     Hsm(#[from] Error),
+    /// The cluster that was chosen is not configured, or not well.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// What was asked for makes no sense, or a file or a prompt failed.
     #[error("{0}")]
     Text(String),

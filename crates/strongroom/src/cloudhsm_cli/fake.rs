@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::io;
 
 use clap::Parser as _;
-use strongroom_client::link::Secret;
-use strongroom_client::link::hsm::{Answer, Attribute, Call, Info};
-use strongroom_client::link::pkcs11::Ulong;
 use strongroom_client::{Error, Hsm};
+use strongroom_link::Secret;
+use strongroom_link::hsm::{Answer, Attribute, Call, Info};
+use strongroom_link::pkcs11::Ulong;
 
 use super::execute::{Target, execute};
 use super::grammar::{Line, LineCommand};

@@ -2,8 +2,8 @@
 
 use strongroom_client::Error;
 use strongroom_client::hsm::{Found, Hsm};
-use strongroom_client::link::hsm::Attribute;
-use strongroom_client::link::pkcs11::{CKA_LABEL, CKR_OBJECT_HANDLE_INVALID, Ulong};
+use strongroom_link::hsm::Attribute;
+use strongroom_link::pkcs11::{CKA_LABEL, CKR_OBJECT_HANDLE_INVALID, Ulong};
 
 use super::attributes;
 use super::execute::CommandError;

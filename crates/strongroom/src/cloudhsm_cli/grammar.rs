@@ -7,7 +7,7 @@ mod key;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use strongroom_client::link::{Secret, hsm};
+use strongroom_link::{Secret, hsm};
 
 pub use self::crypto::*;
 pub use self::key::*;

@@ -6,8 +6,8 @@ use std::fs;
 use clap::ValueEnum as _;
 use serde_json::{Value, json};
 use strongroom_client::hsm::Hsm;
-use strongroom_client::link::hsm::{Attribute, Mechanism};
-use strongroom_client::link::pkcs11::*;
+use strongroom_link::hsm::{Attribute, Mechanism};
+use strongroom_link::pkcs11::*;
 
 use super::execute::CommandError;
 use super::filter::Filter;
@@ -124,7 +124,7 @@ fn template(label: &str, session: bool, pairs: &[String]) -> Result<Vec<Attribut
 
 #[cfg(test)]
 mod tests {
-    use strongroom_client::link::hsm::{Answer, AttributeValue, Call};
+    use strongroom_link::hsm::{Answer, AttributeValue, Call};
 
     use super::super::fake::info;
     use super::super::fake::{found, refused, run, run_with, told};

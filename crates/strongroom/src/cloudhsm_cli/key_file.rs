@@ -1,7 +1,7 @@
 //! Owns public keys in files: SubjectPublicKeyInfo in PEM, from and to the attributes of RSA and EC keys.
 
-use strongroom_client::link::hsm::Attribute;
-use strongroom_client::link::pkcs11::*;
+use strongroom_link::hsm::Attribute;
+use strongroom_link::pkcs11::*;
 use x509_cert::der::asn1::{Any, BitString, ObjectIdentifier, Uint};
 use x509_cert::der::pem::LineEnding;
 use x509_cert::der::{self, Decode as _, DecodePem as _, Encode as _, EncodePem as _};

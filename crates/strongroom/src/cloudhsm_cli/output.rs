@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use strongroom_client::hsm::Hsm;
-use strongroom_client::link::pkcs11::{CKA_LABEL, Ulong};
+use strongroom_link::pkcs11::{CKA_LABEL, Ulong};
 
 use super::attributes;
 use super::execute::CommandError;

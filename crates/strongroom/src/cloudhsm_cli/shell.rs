@@ -9,9 +9,9 @@ use std::process::ExitCode;
 
 use clap::ValueEnum as _;
 use serde_json::Value;
-use strongroom_client::config::{CLI_FILE, Config, ConfigError, locate};
-use strongroom_client::link::Secret;
+use strongroom_client::config::{CLI_FILE, Cluster, Config, ConfigError, locate};
 use strongroom_client::{Client, Session};
+use strongroom_link::Secret;
 
 use super::execute::{CommandError, Target, execute};
 use super::grammar::{Command, Login, Role};
@@ -74,11 +74,10 @@ impl Shell {
 
     fn execute(&mut self, command: Command, cluster_id: Option<&str>) -> Result<Value, CommandError> {
         let (is_login, is_logout) = (matches!(command, Command::Login(_)), matches!(command, Command::Logout));
-        let (cluster, checks_key_availability) = {
-            let cluster = self.cluster(cluster_id).map_err(config_error)?;
-            (cluster.cluster_id.clone().unwrap_or_default(), cluster.checks_key_availability())
-        };
-        let hsm = self.session(cluster_id).map_err(config_error)?;
+        let cluster = self.cluster(cluster_id)?;
+        let checks_key_availability = cluster.checks_key_availability();
+        let cluster = cluster.cluster_id.clone().unwrap_or_default();
+        let hsm = self.session(cluster_id)?;
         let result = execute(command, &mut Target { hsm, prompt: &mut Terminal, checks_key_availability });
         match &result {
             Ok(data) if is_login => {
@@ -98,7 +97,7 @@ impl Shell {
         self.execute(Command::Login(login), None).map(|_| ())
     }
 
-    fn cluster(&self, cluster_id: Option<&str>) -> Result<&strongroom_client::config::Cluster, ConfigError> {
+    fn cluster(&self, cluster_id: Option<&str>) -> Result<&Cluster, ConfigError> {
         self.config.cluster(cluster_id.or(self.cluster_id.as_deref()))
     }
 
@@ -132,10 +131,6 @@ fn credentials(variable: impl Fn(&str) -> Option<String>) -> Result<Login, Comma
         role,
         password: Some(Secret::new(password.to_vec())),
     })
-}
-
-fn config_error(error: ConfigError) -> CommandError {
-    CommandError::Text(error.to_string())
 }
 
 /// Prints a result, and tells whether it is a success.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use strongroom_client::Error;
 use strongroom_client::hsm::Hsm;
-use strongroom_client::link::hsm::{self, Role};
+use strongroom_link::hsm::{self, Role};
 
 use super::execute::CommandError;
 use super::grammar::{Login, User, UserCommand};
@@ -84,9 +84,9 @@ fn named(user: &User) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use strongroom_client::link::Secret;
-    use strongroom_client::link::hsm::{Answer, Call};
-    use strongroom_client::link::pkcs11::CKR_PIN_INCORRECT;
+    use strongroom_link::Secret;
+    use strongroom_link::hsm::{Answer, Call};
+    use strongroom_link::pkcs11::CKR_PIN_INCORRECT;
 
     use super::super::fake::{info, refused, run};
     use super::*;

@@ -22,14 +22,16 @@ use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
 use super::identity::{LinkIdentity, NAME};
-use super::{tls, wire};
+use super::{line, tls, wire};
 use crate::region_file::RegionFile;
 use crate::trust::Trust;
 
-/// How long a peer may take to accept a connection, TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a peer may take for an answer: more than a chunk of 1 MiB takes on a slow line.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Frames that wait to be written before those who send do.
 const QUEUED: usize = 16;
 
@@ -57,8 +59,7 @@ impl Links {
     async fn dial(&self, peer: &RegionFile) -> Result<Arc<Connection>, PeerDown> {
         let down = |cause: io::Error| PeerDown(describe(peer, &cause));
         let config = tls::client(&self.identity, peer.link_keys.clone()).map_err(|e| down(io::Error::other(e)))?;
-        let connected = timeout(CONNECT_TIMEOUT, connect(&peer.address, config)).await;
-        let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(down)?;
+        let stream = connect(&peer.address, config).await.map_err(down)?;
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         Ok(Connection::start(number, format!("{} at {}", peer.name, peer.address), stream))
     }
@@ -91,10 +92,14 @@ impl Peers for Links {
 }
 
 async fn connect(address: &str, config: rustls::ClientConfig) -> io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
+    let stream = in_time(CONNECT_TIMEOUT, TcpStream::connect(address)).await?;
+    line::prepare(&stream)?;
     let name = ServerName::try_from(NAME).expect("a valid DNS name");
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    in_time(HANDSHAKE_TIMEOUT, TlsConnector::from(Arc::new(config)).connect(name, stream)).await
+}
+
+async fn in_time<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(limit, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 fn describe(peer: &RegionFile, cause: &io::Error) -> String {
@@ -116,8 +121,7 @@ struct Connection {
     peer: String,
     next: AtomicU64,
     frames: mpsc::Sender<Zeroizing<Vec<u8>>>,
-    waiting: Arc<Mutex<Waiting>>,
-    closed: Arc<AtomicBool>,
+    end: End,
     tasks: [tokio::task::AbortHandle; 2],
 }
 
@@ -125,15 +129,14 @@ impl Connection {
     fn start<S: AsyncRead + AsyncWrite + Send + 'static>(number: u64, peer: String, stream: S) -> Arc<Self> {
         let (reading, writing) = tokio::io::split(stream);
         let (frames, queue) = mpsc::channel(QUEUED);
-        let (waiting, closed) = (Arc::<Mutex<Waiting>>::default(), Arc::<AtomicBool>::default());
-        let end = End { waiting: waiting.clone(), closed: closed.clone() };
+        let end = End::default();
         let reader = tokio::spawn(read_answers(reading, end.clone())).abort_handle();
-        let writer = tokio::spawn(write_frames(writing, queue, end)).abort_handle();
-        Arc::new(Self { number, peer, next: AtomicU64::new(1), frames, waiting, closed, tasks: [reader, writer] })
+        let writer = tokio::spawn(write_frames(writing, queue, end.clone())).abort_handle();
+        Arc::new(Self { number, peer, next: AtomicU64::new(1), frames, end, tasks: [reader, writer] })
     }
 
     fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.end.closed.load(Ordering::Acquire)
     }
 
     async fn exchange(&self, message: &Message) -> io::Result<Answer> {
@@ -141,14 +144,14 @@ impl Connection {
         let frame = wire::encode(id, message)?;
         let (sender, receiver) = oneshot::channel();
         {
-            let mut waiting = lock(&self.waiting);
+            let mut waiting = lock(&self.end.waiting);
             // Checked under the lock under which the end of the line empties the map.
             if self.is_closed() {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             waiting.insert(id, sender);
         }
-        let _forget = Forget { waiting: &self.waiting, id };
+        let _forget = Forget { waiting: &self.end.waiting, id };
         self.frames.send(frame).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
         Ok(receiver.await.map_err(|_| io::ErrorKind::ConnectionReset)?)
     }
@@ -166,7 +169,7 @@ impl PeerConnection for Connection {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(cause)) => Err(PeerDown(format!("the line to {peer} was cut: {cause}"))),
             Err(_) => {
-                self.closed.store(true, Ordering::Release);
+                self.end.close();
                 Err(PeerDown(format!("{peer} gave no answer for {} s", ANSWER_TIMEOUT.as_secs())))
             }
         }
@@ -191,18 +194,24 @@ impl Drop for Forget<'_> {
     }
 }
 
-/// The end of the line: whichever task meets it tells all who wait.
-#[derive(Clone)]
+/// The end of the line: whoever meets it first, either task or one who waited in vain, tells all who wait.
+#[derive(Clone, Default)]
 struct End {
     waiting: Arc<Mutex<Waiting>>,
     closed: Arc<AtomicBool>,
 }
 
-impl Drop for End {
-    fn drop(&mut self) {
+impl End {
+    fn close(&self) {
         let mut waiting = lock(&self.waiting);
         self.closed.store(true, Ordering::Release);
         waiting.clear();
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod client;
 mod identity;
+mod line;
 mod server;
 mod tls;
 mod wire;

@@ -16,17 +16,15 @@ use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
 use super::identity::LinkIdentity;
-use super::{tls, wire};
+use super::{line, tls, wire};
 use crate::trust::Trust;
 
 /// Connections at once; each peer needs one.
 const CONNECTIONS: usize = 256;
 /// Messages of one connection that are answered at once. Each may hold a chunk.
-const ANSWERING: usize = 16;
+const ANSWERING: usize = 64;
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may say nothing.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// How long an answer may take to be read by the peer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -81,7 +79,7 @@ async fn answer_connection<S: Session>(
     trust: Arc<Trust>,
     session: impl Fn(Peer) -> Arc<S>,
 ) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+    line::prepare(&stream)?;
     let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     let shown = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(tls::public_key);
     let shown = shown.ok_or(io::ErrorKind::PermissionDenied)?;
@@ -107,8 +105,8 @@ async fn answer_messages<S: Session>(
     loop {
         let place = room.clone().acquire_owned().await.expect("never closed");
         while tasks.try_join_next().is_some() {}
-        let read = timeout(IDLE_TIMEOUT, wire::read::<Message, _>(&mut stream));
-        let Some((id, message)) = read.await.map_err(|_| io::ErrorKind::TimedOut)?? else { return Ok(()) };
+        // A peer may be silent for as long as it likes: its next copy finds the line open.
+        let Some((id, message)) = wire::read::<Message, _>(&mut stream).await? else { return Ok(()) };
         if !still_trusted() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the peer is trusted no longer"));
         }

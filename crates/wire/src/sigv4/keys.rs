@@ -36,9 +36,9 @@ impl SigningKey {
     /// Derives the key of a scope; `date` is `YYYYMMDD`.
     pub fn derive(secret: &SecretKey, date: &str, region: &str, service: &str) -> Self {
         let first = Zeroizing::new(format!("AWS4{}", secret.expose()));
-        let key = [date, region, service, super::TERMINATOR].iter().fold(hmac_key(first.as_bytes()), |key, part| {
-            hmac_key(hmac::sign(&key, part.as_bytes()).as_ref())
-        });
+        let key = [date, region, service, super::TERMINATOR]
+            .iter()
+            .fold(hmac_key(first.as_bytes()), |key, part| hmac_key(hmac::sign(&key, part.as_bytes()).as_ref()));
         Self(key)
     }
 

@@ -130,6 +130,21 @@ fn aes_gcm_draws_its_iv_and_opens_what_it_sealed() {
 }
 
 #[test]
+fn a_caller_s_own_iv_is_taken_in_non_fips_clusters_only() {
+    let served = Served::with_users();
+    served.rig.change(&mut |tx| {
+        let row = tx.cluster(CLUSTER)?.unwrap();
+        tx.put_cluster(&crate::rows::ClusterRow { mode: "NON_FIPS".into(), ..row })
+    });
+    let mut alice = served.elsewhere().alice();
+    let key = alice.handle(generate_aes(vec![Attribute::boolean(CKA_ENCRYPT, true)]));
+    let mut encrypt = |iv| alice.bytes(Call::Encrypt { handle: key, mechanism: gcm(iv, 128), data: secret(b"text") });
+    assert_eq!(encrypt(Some(vec![7; 12])).len(), 4 + 16);
+    assert_eq!(encrypt(Some(vec![7; 12])), encrypt(Some(vec![7; 12])));
+    assert_ne!(encrypt(None), encrypt(None));
+}
+
+#[test]
 fn keys_are_seen_by_their_owner_and_public_ones_by_all_crypto_users() {
     let served = Served::with_users();
     let (mut alice, mut bob) = (served.alice(), served.log_in("bob", Role::CryptoUser));

@@ -1,6 +1,10 @@
 //! What is durable: repeats, other hosts, damage, a full vault.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
+use crate::region::Region;
+use crate::root::Roots;
 use crate::rows::memory::MemoryRows;
 use crate::rows::{HeadRow, ObjectRow, RequestRow, Rows, RowsError, VaultTx};
 
@@ -219,6 +223,63 @@ fn a_full_vault_changes_nothing_and_says_so() {
     served.rig.rows.fill_after(None);
     alice.handle(generate_aes(vec![token()]));
     served.rig.verified_head(CLUSTER);
+}
+
+/// A vault that commits and then loses the answer, while `loses` is set; with `is_dead` nothing is answered any more.
+#[derive(Debug)]
+struct Faulty {
+    rows: Arc<MemoryRows>,
+    loses: AtomicBool,
+    is_dead: AtomicBool,
+}
+
+impl Rows for Faulty {
+    fn read(&self, closure: &mut dyn FnMut(&mut dyn VaultTx) -> Result<(), RowsError>) -> Result<(), RowsError> {
+        if self.is_dead.load(Ordering::Relaxed) {
+            return Err(RowsError::Failed("dead".into()));
+        }
+        self.rows.read(closure)
+    }
+
+    fn write(&self, closure: &mut dyn FnMut(&mut dyn VaultTx) -> Result<(), RowsError>) -> Result<(), RowsError> {
+        self.rows.write(closure)?;
+        if self.loses.load(Ordering::Relaxed) { Err(RowsError::Failed("cut".into())) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_is_looked_up_and_never_made_twice() {
+    let served = Served::with_users();
+    let rows = Arc::clone(&served.rig.rows);
+    let faulty = Arc::new(Faulty { rows, loses: AtomicBool::new(false), is_dead: AtomicBool::new(false) });
+    let region = served.rig.host.region();
+    let roots = Roots::new(vec![served.rig.root.clone()]).unwrap();
+    let (id, clock, rng) = (region.region_id.clone(), Arc::clone(&region.clock), Arc::clone(&region.rng));
+    let region = Arc::new(Region::new(id, roots, Arc::clone(&faulty) as _, clock, rng));
+    let mut alice = Session::new(open_in(&region, &served.health), HSM);
+    alice.ask(login("alice", Role::CryptoUser, PASSWORD));
+    faulty.loses.store(true, Ordering::Relaxed);
+    let key = alice.handle(generate_aes(vec![token()]));
+    assert_eq!(alice.found(vec![]), [key]);
+    let first = alice.send([1; 16], generate_aes(vec![token()])).unwrap();
+    faulty.is_dead.store(true, Ordering::Relaxed);
+    assert_eq!(alice.send([2; 16], Call::DestroyObject(key)).unwrap_err().ckr, CKR_DEVICE_ERROR);
+    faulty.is_dead.store(false, Ordering::Relaxed);
+    faulty.loses.store(false, Ordering::Relaxed);
+    let again = alice.send([1; 16], generate_aes(vec![token()])).unwrap();
+    assert_eq!(format!("{first:?}"), format!("{again:?}"));
+    assert_eq!(alice.found(vec![]).len(), 2, "the refused delete never reached the vault");
+    served.rig.verified_head(CLUSTER);
+}
+
+#[test]
+fn a_cluster_without_certificates_is_not_activated() {
+    let rig = Rig::new();
+    rig.identity(CLUSTER);
+    let mut session = Session::new(open_in(rig.host.region(), &Arc::default()), HSM);
+    let refused = session.try_ask(Call::Activate(secret(PASSWORD))).unwrap_err();
+    assert_eq!(refused.ckr, CKR_ACTION_PROHIBITED);
+    assert!(refused.message.contains("InitializeCluster"), "{}", refused.message);
 }
 
 #[test]

@@ -1,0 +1,37 @@
+//! Owns the command that `dev --ephemeral -- COMMAND` runs: with the variables that lead it here, and with its exit code as
+//! ours.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use tokio::process::{Child, Command};
+
+use crate::http::DevCredentials;
+use crate::problem::{Exit, Problem};
+
+/// Variables of the caller that would lead the command elsewhere.
+const MISLEADING: [&str; 4] = ["AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"];
+
+/// Starts the command.
+pub(super) fn start(command: &[OsString], url: &str, region: &str) -> Result<Child, Problem> {
+    let (program, arguments) = command.split_first().expect("clap wants one");
+    let mut child = Command::new(program);
+    child.args(arguments).kill_on_drop(true);
+    MISLEADING.into_iter().for_each(|name| drop(child.env_remove(name)));
+    child
+        .env("AWS_ENDPOINT_URL_CLOUDHSM_V2", url)
+        // boto3 and the first AWS CLI read only the second of the two.
+        .envs([("AWS_REGION", region), ("AWS_DEFAULT_REGION", region)])
+        .env("AWS_ACCESS_KEY_ID", DevCredentials::ACCESS_KEY_ID)
+        .env("AWS_SECRET_ACCESS_KEY", DevCredentials::SECRET_ACCESS_KEY);
+    child.spawn().map_err(|error| {
+        Problem::new("command", format!("cannot run {}", program.to_string_lossy())).cause(error).exit(Exit::Usage)
+    })
+}
+
+/// The exit code to end with: the command's, or 128 and the signal that ended it, as a shell says it.
+pub(super) fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(Exit::Failed as u8)
+}

@@ -1,0 +1,307 @@
+//! Owns the order at the door: head, operation, who signed, body, signature, call, and only then the region's engine. Each
+//! request gets an id that its answer carries; what went wrong inside is logged under it, once, and never shown.
+//!
+//! A call that changes something runs as a task of its own, so that a client that goes away cuts it nowhere.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Body;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode};
+use strongroom_engine::Caller;
+use strongroom_engine::ports::Clock;
+use strongroom_model::time::{HOUR, MINUTE, SECOND};
+use strongroom_model::{ApiError, Call, ErrorKind, Operation, Reply, Timestamp};
+use strongroom_wire::sigv4::{self, Claim, Expected};
+use strongroom_wire::{Answer, BODY_MAX, DecodeError, Head, Target, Verified, decode_call, front};
+
+use super::credentials::{Credentials, Principal, SigningKeys};
+use super::{CALL_TIMEOUT, HEAD_MAX, HEADERS_MAX, request_id};
+
+/// The signing name of both services.
+const SIGNING_NAME: &str = "cloudhsm";
+/// So much of a body that is too long is read before the answer, since a client that still sends may miss it.
+const DRAIN_MAX: usize = 1024 * 1024;
+
+/// Answers the calls of one region.
+#[async_trait]
+pub trait Api: Send + Sync {
+    /// Answers a call.
+    async fn call(&self, caller: &Caller, call: Call) -> Result<Reply, ApiError>;
+}
+
+/// The door of all regions behind one endpoint.
+pub struct Front {
+    regions: BTreeMap<String, Arc<dyn Api>>,
+    credentials: Arc<dyn Credentials>,
+    clock: Arc<dyn Clock>,
+    /// Whether errors say more than AWS's to callers that are not authenticated: in `dev`.
+    explains: bool,
+    signing_keys: SigningKeys,
+    under_way: AtomicUsize,
+}
+
+type HttpResponse = Response<Full<Bytes>>;
+
+impl Front {
+    /// The door of regions by name.
+    pub fn new(
+        regions: BTreeMap<String, Arc<dyn Api>>,
+        credentials: Arc<dyn Credentials>,
+        clock: Arc<dyn Clock>,
+        explains: bool,
+    ) -> Self {
+        Self { regions, credentials, clock, explains, signing_keys: SigningKeys::default(), under_way: AtomicUsize::new(0) }
+    }
+
+    /// Requests that have not been answered yet.
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// Answers a request.
+    pub async fn answer<B>(&self, request: Request<B>, source_ip: &str) -> HttpResponse
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let _counted = Counted::new(&self.under_way);
+        let request_id = request_id::new();
+        let (parts, body) = request.into_parts();
+        let head = match head(&parts) {
+            Ok(head) => head,
+            Err(text) => return plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &text, request_id),
+        };
+        let target = match front::route(&head) {
+            Ok(target) => target,
+            Err(refusal) => return response(front::refused(&refusal, &request_id)),
+        };
+        let started = Instant::now();
+        let mut visit = Visit { head, target, source_ip, request_id: &request_id, principal: None, region: None };
+        let outcome = tokio::time::timeout(CALL_TIMEOUT, self.call(&mut visit, body)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(too_late()));
+        visit.log(&outcome, started);
+        response(match outcome {
+            Ok(reply) => front::success(target.protocol, target.operation, &reply.into_value(), &request_id),
+            Err(error) => front::failure(target.protocol, &error, &request_id),
+        })
+    }
+
+    async fn call<'a, B>(&'a self, visit: &mut Visit<'a>, body: B) -> Result<Reply, ApiError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let claim = sigv4::parse(&visit.head)?;
+        let principal = self.principal(&claim)?;
+        visit.principal = Some(principal.clone());
+        let (region, api) = self.region(&claim, &visit.head)?;
+        visit.region = Some(region);
+        let body = read_body(body).await?;
+        let verified = self.verify(&claim, visit, &body, &principal)?;
+        let call = decode_call(&verified, &visit.target, &body)?;
+        let caller = visit.caller(&claim, &principal);
+        if only_reads(visit.target.operation) {
+            return api.call(&caller, call).await;
+        }
+        let api = api.clone();
+        let task = tokio::spawn(async move { api.call(&caller, call).await });
+        task.await.unwrap_or_else(|panic| Err(ApiError::internal("The call failed. Repeat it.", panic)))
+    }
+
+    fn principal(&self, claim: &Claim) -> Result<Arc<Principal>, ApiError> {
+        let known = self.credentials.find(claim.access_key_id());
+        let help = match (&known, claim.session_token()) {
+            (Some(_), None) => "",
+            // No principal of ours has sessions, so a token is none that was given out here.
+            (Some(_), Some(_)) => " This is strongroom dev: it knows no session tokens. Unset AWS_SESSION_TOKEN.",
+            (None, _) => " This is strongroom dev: use test / test.",
+        };
+        known.filter(|_| help.is_empty()).ok_or_else(|| {
+            let text = "The security token included in the request is invalid.";
+            self.explained(ErrorKind::UnrecognizedClient, text.to_owned(), || help.to_owned())
+        })
+    }
+
+    /// The region is the scope's; a host of AWS's form must name the same.
+    fn region(&self, claim: &Claim, head: &Head<'_>) -> Result<(&str, &Arc<dyn Api>), ApiError> {
+        let name = claim.region();
+        let by_host = head.header("host").and_then(region_of_host);
+        let found = self.regions.get_key_value(name).filter(|_| by_host.is_none_or(|by_host| by_host == name));
+        found.map(|(name, api)| (name.as_str(), api)).ok_or_else(|| {
+            let text = format!("Credential should be scoped to a valid region, not '{name}'.");
+            self.explained(ErrorKind::InvalidSignature, text, || {
+                let names: Vec<&str> = self.regions.keys().map(String::as_str).collect();
+                format!(" Regions here: {}. Set AWS_REGION.", names.join(", "))
+            })
+        })
+    }
+
+    fn verify(
+        &self,
+        claim: &Claim,
+        visit: &Visit<'_>,
+        body: &[u8],
+        principal: &Arc<Principal>,
+    ) -> Result<Verified, ApiError> {
+        let now = self.clock.now();
+        let expected = Expected { service: SIGNING_NAME, now, normalize_path: true };
+        if let Some(key) = self.signing_keys.find(principal, claim) {
+            return claim.verify(&visit.head, body, &key, &expected);
+        }
+        let key = claim.signing_key(&principal.secret);
+        let verified = claim.verify(&visit.head, body, &key, &expected).map_err(|error| {
+            let skew = visit.head.header("x-amz-date").and_then(Timestamp::from_basic).map(|t| now.since(t));
+            match skew.filter(|skew| skew.abs() > sigv4::SKEW_MAX && error.message().starts_with("Signature ")) {
+                Some(skew) => self.explained(error.kind(), error.message().to_owned(), || set_the_clock(skew)),
+                None => error,
+            }
+        })?;
+        self.signing_keys.keep(principal, claim, key);
+        Ok(verified)
+    }
+
+    /// An error in AWS's words, in `dev` with help of ours after them.
+    fn explained(&self, kind: ErrorKind, text: String, help: impl FnOnce() -> String) -> ApiError {
+        ApiError::new(kind, if self.explains { text + &help() } else { text })
+    }
+}
+
+/// A request on its way through the door.
+struct Visit<'a> {
+    head: Head<'a>,
+    target: Target,
+    source_ip: &'a str,
+    request_id: &'a str,
+    principal: Option<Arc<Principal>>,
+    region: Option<&'a str>,
+}
+
+impl Visit<'_> {
+    fn caller(&self, claim: &Claim, principal: &Principal) -> Caller {
+        Caller {
+            account: principal.account.clone(),
+            principal: principal.arn.clone(),
+            access_key: claim.access_key_id().to_owned(),
+            source_ip: self.source_ip.to_owned(),
+            request_id: self.request_id.to_owned(),
+            invocation_id: self.head.header("amz-sdk-invocation-id").map(str::to_owned),
+            user_agent: self.head.header("user-agent").map(str::to_owned),
+        }
+    }
+
+    fn log(&self, outcome: &Result<Reply, ApiError>, started: Instant) {
+        let (region, request_id) = (self.region.unwrap_or("-"), self.request_id);
+        let operation = self.target.operation.name();
+        if let Some(cause) = outcome.as_ref().err().and_then(ApiError::cause) {
+            tracing::error!(kind = "call", region, request_id, "{operation} failed: {cause}");
+        }
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let status = outcome.as_ref().err().map_or(200, |error| error.kind().status());
+            let who = self.principal.as_ref().map_or("-", |p| p.short_name());
+            let took = started.elapsed().as_millis();
+            tracing::debug!(kind = "call", region, request_id, "{operation}  {status}  {took} ms  {who}");
+        }
+    }
+}
+
+/// Counts a request for as long as it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The head as the codec reads it; a header that is no text is an empty one.
+fn head(parts: &Parts) -> Result<Head<'_>, String> {
+    if parts.headers.len() > HEADERS_MAX {
+        return Err(format!("The request has more than {HEADERS_MAX} headers."));
+    }
+    let mut headers = Vec::with_capacity(parts.headers.len());
+    let target = parts.uri.path_and_query().map_or("/", |p| p.as_str());
+    let mut length = parts.method.as_str().len() + target.len();
+    for (name, value) in &parts.headers {
+        length += name.as_str().len() + value.len() + 4;
+        headers.push((name.as_str(), std::str::from_utf8(value.as_bytes()).unwrap_or_default()));
+    }
+    if length > HEAD_MAX {
+        return Err(format!("The head of the request is longer than {HEAD_MAX} bytes."));
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    Ok(Head { method: parts.method.as_str(), path: parts.uri.path(), query, headers })
+}
+
+async fn read_body<B>(mut body: B) -> Result<Vec<u8>, ApiError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let (mut whole, mut length) = (Vec::new(), 0);
+    while length <= DRAIN_MAX
+        && let Some(frame) = body.frame().await
+    {
+        let cut = |_| ApiError::new(ErrorKind::Serialization, "The body ended before its end.");
+        let Ok(data) = frame.map_err(cut)?.into_data() else { continue };
+        length += data.len();
+        if length <= BODY_MAX {
+            whole.extend_from_slice(&data);
+        }
+    }
+    if length > BODY_MAX { Err(DecodeError::TooLong.into()) } else { Ok(whole) }
+}
+
+/// `cloudhsmv2.us-east-1.amazonaws.com` and the like; any other host says nothing about the region.
+fn region_of_host(host: &str) -> Option<&str> {
+    let name = host.split(':').next().unwrap_or(host);
+    let labels = name.strip_suffix(".amazonaws.com").or_else(|| name.strip_suffix(".amazonaws.com.cn"))?;
+    labels.strip_prefix("cloudhsmv2.").or_else(|| labels.strip_prefix("cloudhsmv2-fips."))
+}
+
+fn only_reads(operation: Operation) -> bool {
+    ["Describe", "List", "Get"].iter().any(|verb| operation.name().starts_with(verb))
+}
+
+fn set_the_clock(skew: i64) -> String {
+    let (hours, minutes, seconds) = (skew.abs() / HOUR, skew.abs() % HOUR / MINUTE, skew.abs() % MINUTE / SECOND);
+    let parts = [(hours, "h"), (minutes, "min"), (seconds, "s")].into_iter().filter(|(n, _)| *n > 0);
+    let off = parts.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ");
+    let direction = if skew > 0 { "behind" } else { "ahead" };
+    format!(" Set the client's clock; it is {off} {direction}.")
+}
+
+fn too_late() -> ApiError {
+    let text = format!(
+        "There was no answer within {} s; whether the change was made is not known. Repeat the call.",
+        CALL_TIMEOUT.as_secs()
+    );
+    ApiError::internal(text, "the call took too long")
+}
+
+fn response(answer: Answer) -> HttpResponse {
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    for (name, value) in answer.headers {
+        let value = HeaderValue::try_from(value).expect("content types and ids are visible ASCII");
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    response
+}
+
+fn plain(status: StatusCode, text: &str, request_id: String) -> HttpResponse {
+    let headers = vec![("content-type", "text/plain".to_owned()), ("x-amzn-requestid", request_id)];
+    response(Answer { status: status.as_u16(), headers, body: format!("{text}\n").into() })
+}
