@@ -251,10 +251,12 @@ async fn renew(lease: &Lease) {
     loop {
         lease.region.clock.sleep(RENEW).await;
         let (region, claim) = (lease.region.clone(), lease.claim.clone());
-        let renewed = lease.region.control.write(move |tx| {
-            jobs::renew(tx, claim.kind, &claim.subject, claim.epoch, region.now().plus(LEASE))
-        });
-        if !renewed.await.map_err(WriteError::<StoreError>::flatten).is_ok_and(strongroom_store::Committed::into_inner) {
+        let renewed = lease
+            .region
+            .control
+            .write(move |tx| jobs::renew(tx, claim.kind, &claim.subject, claim.epoch, region.now().plus(LEASE)));
+        if !renewed.await.map_err(WriteError::<StoreError>::flatten).is_ok_and(strongroom_store::Committed::into_inner)
+        {
             return;
         }
     }

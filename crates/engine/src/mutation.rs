@@ -54,7 +54,9 @@ impl From<Refusal> for ApiError {
 pub(crate) fn store_failed(error: StoreError) -> ApiError {
     let message = match &error {
         StoreError::Full(_) => "Nothing was changed: the store is full. Repeat the call when there is room.",
-        StoreError::Unknown(_) => "The store failed while it wrote; whether the change was made is not known. Repeat the call.",
+        StoreError::Unknown(_) => {
+            "The store failed while it wrote; whether the change was made is not known. Repeat the call."
+        }
         _ => "Nothing was changed: the store failed. Repeat the call.",
     };
     ApiError::internal(message, error)
@@ -150,7 +152,9 @@ fn earlier_answer(
     let Some(key) = key else { return Ok(None) };
     let Some(text) = idempotency::find(tx, key, now)? else { return Ok(None) };
     let reply = stored::reply_from_text(operation, &text);
-    reply.map(Some).ok_or_else(|| StoreError::Corrupt(format!("a stored answer of {} cannot be read", operation.name())).into())
+    reply
+        .map(Some)
+        .ok_or_else(|| StoreError::Corrupt(format!("a stored answer of {} cannot be read", operation.name())).into())
 }
 
 /// The input as the audit event shows it.

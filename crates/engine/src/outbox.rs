@@ -8,11 +8,11 @@ use std::time::Duration;
 use strongroom_model::time::DAY;
 use strongroom_model::{BackupId, ClusterId, Timestamp};
 use strongroom_store::control::jobs::JobKind;
-use strongroom_store::control::{clusters, jobs, meta};
+use strongroom_store::control::{alarms, clusters, jobs, meta};
 use strongroom_store::{StoreError, Tx, WriteError};
 
 use crate::backup::{self, Cause};
-use crate::ports::{OutboxEvent, OutboxRow};
+use crate::ports::{HsmsCode, HsmsError, OutboxEvent, OutboxRow};
 use crate::region::Region;
 
 /// How long one reading waits for a row.
@@ -32,11 +32,24 @@ pub(crate) async fn follow(region: Arc<Region>) {
 
 async fn read_once(region: &Arc<Region>) -> Result<(), String> {
     let cursor = region.control.read(meta::outbox_cursor).await.map_err(|e: StoreError| e.to_string())?;
-    let rows = region.hsms.outbox_read(cursor as u64, WAIT).await.map_err(|e| e.to_string())?;
+    let rows = match region.hsms.outbox_read(cursor as u64, WAIT).await {
+        Err(error) if error.code == HsmsCode::Conflict => return vault_is_older(region, error).await,
+        rows => rows.map_err(|e| e.to_string())?,
+    };
     let Some(last) = rows.last().map(|row| row.seq) else { return Ok(()) };
     apply(region, cursor, rows).await.map_err(|e| e.to_string())?;
     region.wake.notify_one();
     region.hsms.outbox_ack(last).await.map_err(|e| e.to_string())
+}
+
+/// The vault has never given the number that was applied last: it came back from an old disk.
+async fn vault_is_older(region: &Arc<Region>, error: HsmsError) -> Result<(), String> {
+    let (region_in, text) = (region.clone(), error.text.clone());
+    let raised = region
+        .control
+        .write(move |tx| alarms::raise(tx, "vault-older", region_in.id().as_str(), &text, region_in.now()));
+    raised.await.map_err(|e| WriteError::<StoreError>::flatten(e).to_string())?.into_inner();
+    Err(error.to_string())
 }
 
 /// A3. Another reader's commit in between makes this one do nothing.

@@ -50,10 +50,8 @@ impl Listing<'_> {
         let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).ok()?;
         let (check, rest) = bytes.split_at_checked(CHECK_LENGTH)?;
         let (key, id) = rest.split_at_checked(8)?;
-        let position = Position {
-            key: i64::from_be_bytes(key.try_into().ok()?),
-            id: String::from_utf8(id.to_vec()).ok()?,
-        };
+        let position =
+            Position { key: i64::from_be_bytes(key.try_into().ok()?), id: String::from_utf8(id.to_vec()).ok()? };
         (self.check(&position) == check).then_some(position)
     }
 

@@ -141,6 +141,8 @@ pub struct Served {
     pub address: String,
     /// The port.
     pub port: u16,
+    /// SHA-256 of the SubjectPublicKeyInfo that the certificate there shows.
+    pub key_digest: [u8; 32],
 }
 
 /// What a manifest's body says about its backup. READY needs these proved and equal to the announced ones.

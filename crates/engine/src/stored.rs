@@ -82,8 +82,7 @@ mod tests {
             source_backup: Some(BackupId::new("backup-aaaaaaaaaaa")),
             source_cluster: None,
         };
-        let reply =
-            Reply::CopyBackupToRegion(CopyBackupToRegionResponse { destination_backup: Some(destination) });
+        let reply = Reply::CopyBackupToRegion(CopyBackupToRegionResponse { destination_backup: Some(destination) });
         let text = reply_to_text(&reply);
         assert_eq!(reply_from_text(Operation::CopyBackupToRegion, &text), Some(reply));
         assert_eq!(reply_from_text(Operation::CopyBackupToRegion, "{\"x\":1}"), None);

@@ -37,7 +37,8 @@ pub fn check_key(key: &str) -> Result<(), ApiError> {
 /// `CloudHsmResourceLimitExceededException` above 50.
 pub fn check_count(count: usize, resource: &str) -> Result<(), ApiError> {
     if count > TAGS_MAX {
-        let message = format!("{resource} would have {count} tags; at most {TAGS_MAX} are possible. Remove some first.");
+        let message =
+            format!("{resource} would have {count} tags; at most {TAGS_MAX} are possible. Remove some first.");
         return Err(ApiError::new(ErrorKind::CloudHsmResourceLimitExceeded, message));
     }
     Ok(())

@@ -34,11 +34,8 @@ async fn world_with_backup(chunks: u32) -> (World, ClusterId, BackupId) {
     let Reply::CreateCluster(output) = world.call(0, Call::CreateCluster(input)).await else { panic!() };
     let id = output.cluster.unwrap().cluster_id.unwrap();
     state(&world, &id, ClusterState::Uninitialized).await;
-    let input = CreateHsmRequest {
-        cluster_id: id.clone(),
-        availability_zone: format!("{}a", NAMES[0]),
-        ip_address: None,
-    };
+    let input =
+        CreateHsmRequest { cluster_id: id.clone(), availability_zone: format!("{}a", NAMES[0]), ip_address: None };
     world.call(0, Call::CreateHsm(input)).await;
     world
         .wait("HSM", async || {
@@ -205,9 +202,8 @@ fn a_destination_that_is_away_does_not_fail_the_call_and_gets_the_copy_later() {
         let (world, _, backup_id) = world_with_backup(4).await;
         world.line_cut.store(true, Ordering::SeqCst);
         world.call(0, copy_call(&backup_id)).await;
-        let waiting = world
-            .wait("reason", async || copies_of(&world).await.into_iter().find(|c| c.reason.is_some()))
-            .await;
+        let waiting =
+            world.wait("reason", async || copies_of(&world).await.into_iter().find(|c| c.reason.is_some())).await;
         assert_eq!((waiting.state, waiting.reason.unwrap().code.as_str()), (CopyState::Waiting, "peer-down"));
         assert!(arrived(&world, &backup_id).await.is_empty());
         world.line_cut.store(false, Ordering::SeqCst);
@@ -285,8 +281,7 @@ fn at_its_deadline_a_copy_is_overdue_and_its_abort_is_the_end() {
         world.line_cut.store(true, Ordering::SeqCst);
         world.call(0, copy_call(&backup_id)).await;
         world.clock.advance(DAY + HOUR);
-        let overdue =
-            world.wait("overdue", async || copies_of(&world).await.into_iter().find(|c| c.overdue)).await;
+        let overdue = world.wait("overdue", async || copies_of(&world).await.into_iter().find(|c| c.overdue)).await;
         assert!(!overdue.state.is_settled(), "without the destination's word nothing is settled");
         // A clock that jumps back undoes nothing.
         world.clock.advance(-2 * DAY);
@@ -400,7 +395,8 @@ fn retention_leaves_the_newest_and_a_restored_backup_is_taken_again() {
             world
                 .wait("daily backup", async || {
                     let rows = backups_of(&world, 0).await;
-                    (rows.len() > before && rows.iter().all(|b| b.backup_state == Some(BackupState::Ready))).then_some(())
+                    (rows.len() > before && rows.iter().all(|b| b.backup_state == Some(BackupState::Ready)))
+                        .then_some(())
                 })
                 .await;
         }

@@ -27,9 +27,7 @@ async fn cluster(world: &World, at: usize, id: &ClusterId) -> Option<Cluster> {
 }
 
 async fn wait_cluster(world: &World, at: usize, id: &ClusterId, state: ClusterState) -> Cluster {
-    world
-        .wait(&format!("{id} {state}"), async || cluster(world, at, id).await.filter(|c| c.state == Some(state)))
-        .await
+    world.wait(&format!("{id} {state}"), async || cluster(world, at, id).await.filter(|c| c.state == Some(state))).await
 }
 
 async fn backups_by(world: &World, at: usize, filter: &str, value: &str) -> Vec<strongroom_model::backup::Backup> {
@@ -136,7 +134,9 @@ async fn empty_and_delete(world: &World, at: usize, id: &ClusterId) {
         let input = DeleteHsmRequest { cluster_id: id.clone(), hsm_id: Some(hsm.hsm_id), ..Default::default() };
         world.call(at, Call::DeleteHsm(input)).await;
     }
-    world.wait("HSMs gone", async || cluster(world, at, id).await.filter(|c| c.hsms.as_ref().unwrap().is_empty())).await;
+    world
+        .wait("HSMs gone", async || cluster(world, at, id).await.filter(|c| c.hsms.as_ref().unwrap().is_empty()))
+        .await;
     world.call(at, Call::DeleteCluster(DeleteClusterRequest { cluster_id: id.clone() })).await;
     wait_cluster(world, at, id, ClusterState::Deleted).await;
     assert_eq!(world.vaults[at].clusters.lock().unwrap().get(id), Some(&VaultCluster::Destroyed));

@@ -208,8 +208,9 @@ impl Host {
 
     fn serve(&self, cluster: &str, hsm: &str, address: &str) -> Result<Answer, Failure> {
         lifecycle::serve(&self.region, cluster, hsm, address)?;
+        let key_digest = lifecycle::key_digest(&self.region, cluster)?;
         let bound = self.listener.bind(hsm, cluster, address);
-        Ok(Answer::Served { bound: bound.is_eni_ip, address: bound.address, port: bound.port })
+        Ok(Answer::Served { bound: bound.is_eni_ip, address: bound.address, port: bound.port, key_digest })
     }
 
     fn withdraw(&self, cluster: &str, hsm: &str) -> Result<Answer, Failure> {

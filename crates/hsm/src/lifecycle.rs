@@ -255,3 +255,16 @@ pub(crate) fn withdraw(region: &Region, cluster: &str, hsm: &str) -> Result<(), 
         Ok(tx.put_hsm(&HsmRow { withdrawn: true, ..row })?)
     })
 }
+
+/// SHA-256 of a cluster's SubjectPublicKeyInfo: what a client pins.
+///
+/// # Errors
+/// `Unknown`, `Damaged`, or the vault's failure.
+pub(crate) fn key_digest(region: &Region, cluster: &str) -> Result<[u8; 32], Failure> {
+    let row = fault::read(&*region.rows, &mut |tx| match tx.cluster(cluster)? {
+        Some(row) => Ok(row),
+        None => unknown(cluster),
+    })?;
+    let keys = region.keys(&row).map_err(|damage| failure(FailureCode::Damaged, damage.to_string()))?;
+    Ok(sha256(&keys.key_pair.public_key()))
+}

@@ -254,6 +254,9 @@ pub enum Answer {
         /// The port there.
         #[n(2)]
         port: u16,
+        /// SHA-256 of the cluster's SubjectPublicKeyInfo, which the certificate there shows.
+        #[cbor(n(3), with = "minicbor::bytes")]
+        key_digest: [u8; 32],
     },
     /// A piece of a snapshot.
     #[n(4)]

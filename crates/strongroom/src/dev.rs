@@ -7,34 +7,195 @@
 
 mod banner;
 mod command;
+mod content;
 mod folder;
 mod listen;
 mod region;
+mod running;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
-use futures_util::future::{try_join_all, BoxFuture};
-use strongroom_engine::{Caller, Pace, Region};
-use strongroom_model::call::ListCopiesRequest;
-use strongroom_model::copy::{Copy, CopyDirection, CopyState};
-use strongroom_model::{AccountId, Call, RegionName, Reply};
-use strongroom_store::control::{backups, clusters, hsms};
-use strongroom_store::{Database, StoreError};
-use tokio::net::TcpListener;
+use strongroom_engine::Pace;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
 
-use self::banner::{Banner, Content};
-use self::folder::{DevFile, Folder, RegionsAsked, shown};
-use self::region::{DevSettings, Door, Opened};
-use crate::http::{self, Api, DevCredentials, Front};
+use self::folder::{Folder, RegionsAsked, shown};
+use self::running::Running;
+use crate::human::seconds;
 use crate::log::{self, Form};
 use crate::problem::{Exit, Problem};
-use crate::seams::{SystemClock, random};
+
+/// Where `dev` listens if nothing else is said.
+const LISTEN: &str = "127.0.0.1:4225";
+
+/// `strongroom dev`
+#[derive(Clone, Debug, Args)]
+pub struct Dev {
+    /// The loopback address of the API, 127.0.0.1:4225 if not given; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// The data folder, ~/.local/share/strongroom/dev if not given; root keys lie beside it, in DIR.keys
+    #[arg(long, value_name = "DIR", env = "STRONGROOM_DATA", conflicts_with = "ephemeral")]
+    data: Option<PathBuf>,
+    /// The regions of a first start (a,b), or one more (+c)
+    #[arg(long, value_name = "NAMES")]
+    regions: Option<RegionsAsked>,
+    /// How long states take: at-once, aws (minutes), or aws:FACTOR
+    #[arg(long, default_value = "at-once", value_parser = pace)]
+    pace: Pace,
+    /// The form of the log
+    #[arg(long, value_name = "FORM", env = "STRONGROOM_LOG", default_value = "text")]
+    log: Form,
+    /// Keep keys in memory and data in a temporary folder, and leave nothing behind
+    #[arg(long)]
+    ephemeral: bool,
+    /// With --ephemeral: run this command, with variables that lead it here, and end with it
+    #[arg(last = true, requires = "ephemeral", value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+fn pace(text: &str) -> Result<Pace, String> {
+    let factor = match text {
+        "at-once" => return Ok(Pace::AtOnce),
+        "aws" => Some(1.0),
+        _ => text.strip_prefix("aws:").and_then(|factor| factor.parse().ok()),
+    };
+    let factor = factor.filter(|factor: &f64| factor.is_finite() && *factor > 0.0);
+    factor.map(Pace::Aws).ok_or_else(|| "at-once, aws, or aws:FACTOR as in aws:0.1".to_owned())
+}
+
+/// Runs until it is told to end, or its command ends; gives the exit code. `began` is when the process did.
+///
+/// # Errors
+/// A [`Problem`] if it cannot start.
+pub fn run(dev: &Dev, verbosity: i8, began: Instant) -> Result<u8, Problem> {
+    log::start(dev.log, verbosity);
+    let folder = match dev.ephemeral {
+        true => Folder::temporary()?,
+        false => Folder::lasting(dev.data.clone(), |name| std::env::var_os(name))?,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Problem::new("threads", "cannot start threads").cause(error))?;
+    let outcome = runtime.block_on(live(dev, verbosity, &folder, began));
+    // What still runs is cut, as by the end of the process that follows.
+    runtime.shutdown_background();
+    if let Err(error) = folder.remove_temporary() {
+        tracing::warn!(kind = "dev", "the temporary folder could not be removed: {error}");
+    }
+    outcome
+}
+
+async fn live(dev: &Dev, verbosity: i8, folder: &Folder, began: Instant) -> Result<u8, Problem> {
+    // First of all, so that a signal that comes early ends this in order too.
+    let mut signals = Signals::new()?;
+    let running = tokio::select! {
+        running = Running::start(dev, verbosity, folder) => running?,
+        _ = signals.next() => return Ok(Exit::Interrupted as u8),
+    };
+    let banner = running.banner(folder, millis(began)).await;
+    if !dev.command.is_empty() {
+        say(&mut io::stderr(), &banner);
+        let code = run_command(&dev.command, &running, &mut signals).await?;
+        running.stop().await;
+        return Ok(code);
+    }
+    say(&mut io::stdout(), &banner);
+    signals.next().await;
+    let stopping = Instant::now();
+    say(&mut io::stdout(), &running.stopping().await);
+    tokio::select! {
+        () = running.stop() => {}
+        _ = signals.next() => return Ok(Exit::Interrupted as u8),
+    }
+    let left = match &folder.temporary {
+        None => format!("Data stays in {}.", shown(folder.layout.data())),
+        Some(_) => "Keys and data are gone.".to_owned(),
+    };
+    say(&mut io::stdout(), &format!("Stopped in {}. {left}", seconds(millis(stopping))));
+    Ok(Exit::Done as u8)
+}
+
+/// Runs the command to its end. Ctrl-C reaches it from the terminal; a request to end is passed on.
+async fn run_command(command: &[OsString], running: &Running, signals: &mut Signals) -> Result<u8, Problem> {
+    let mut child = command::start(command, running.url(), running.first_region())?;
+    loop {
+        let signal = tokio::select! {
+            status = child.wait() => {
+                let status = status.map_err(|error| Problem::new("command", "the command was lost").cause(error))?;
+                return Ok(command::exit_code(status));
+            }
+            signal = signals.next() => signal,
+        };
+        if signal == SignalKind::terminate() {
+            command::ask_to_end(&child);
+        }
+    }
+}
+
+/// What asks this process to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Problem> {
+        let listen = |kind| signal(kind).map_err(|e| Problem::new("signals", "cannot listen for signals").cause(e));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+        }
+    }
+}
+
+fn millis(since: Instant) -> i64 {
+    i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Who closed the output does not want to read it; the regions run all the same.
+fn say(out: &mut dyn io::Write, text: &str) {
+    let _ = writeln!(out, "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        dev: Dev,
+    }
+
+    fn parse(line: &str) -> Result<Dev, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.dev)
+    }
+
+    #[test]
+    fn a_command_needs_ephemeral() {
+        let dev = parse("dev --ephemeral -- pytest --data tests/").unwrap();
+        assert_eq!(dev.command, ["pytest", "--data", "tests/"]);
+        assert!(parse("dev -- pytest").is_err());
+        assert!(parse("dev --ephemeral --data x").is_err());
+    }
+
+    #[test]
+    fn the_pace_is_a_name_and_perhaps_a_factor() {
+        assert_eq!(parse("dev").unwrap().pace, Pace::AtOnce);
+        assert_eq!(parse("dev --pace aws").unwrap().pace, Pace::Aws(1.0));
+        assert_eq!(parse("dev --pace aws:0.25").unwrap().pace, Pace::Aws(0.25));
+        for bad in ["slow", "aws:", "aws:-1", "aws:inf", "aws:0"] {
+            assert!(parse(&format!("dev --pace {bad}")).is_err(), "{bad}");
+        }
+    }
+}

@@ -335,7 +335,7 @@ impl Hsms for HsmHost {
 
     async fn serve(&self, cluster: &ClusterId, hsm: &HsmId, address: &str) -> Result<Served, HsmsError> {
         let call = Call::Serve { cluster: cluster.to_string(), hsm: hsm.to_string(), address: address.into() };
-        expect!(self.ask(call).await?, Answer::Served { bound, address, port } => Served { bound, address, port })
+        expect!(self.ask(call).await?, Answer::Served { bound, address, port, key_digest } => Served { bound, address, port, key_digest })
     }
 
     async fn withdraw(&self, cluster: &ClusterId, hsm: &HsmId) -> Result<(), HsmsError> {

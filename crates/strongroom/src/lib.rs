@@ -2,15 +2,19 @@
 //! run on and decides nothing of the service itself.
 
 pub mod ca;
+pub mod cli;
 pub mod cloudhsm_cli;
 pub mod configure;
+pub mod dev;
 pub mod files;
 pub mod host;
 pub mod hsms;
-pub mod layout;
 pub mod http;
+pub mod human;
+pub mod layout;
 pub mod log;
 pub mod peer_link;
+pub mod port_holder;
 pub mod problem;
 pub mod region_file;
 pub mod seams;

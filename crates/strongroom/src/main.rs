@@ -1,1 +1,7 @@
-fn main() {}
+//! `strongroom`: see [`strongroom::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    strongroom::cli::run(std::env::args_os())
+}

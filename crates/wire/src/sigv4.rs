@@ -30,9 +30,11 @@ pub const SKEW_MAX: i64 = 5 * MINUTE;
 /// How long a request that is signed by query may be valid, in seconds.
 pub const EXPIRES_MAX: i64 = 7 * 24 * 3_600;
 
-/// Headers that say what is asked for or when: a request that has one must have signed it. The session token is not among
-/// them, because it may be added after signing; what it proves, it proves by itself.
-const MUST_BE_SIGNED: [&str; 3] = ["x-amz-date", "x-amz-target", "x-amz-content-sha256"];
+/// The only `x-amz-` header, and the only parameter, that may be added after signing: what it proves, it proves by itself.
+const SESSION_TOKEN: &str = "X-Amz-Security-Token";
+
+/// The parameter that holds the signature, which cannot sign itself.
+const SIGNATURE: &str = "X-Amz-Signature";
 
 /// Where a signature is valid: `DATE/REGION/SERVICE/aws4_request`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,17 +131,18 @@ impl Claim {
         let signed_at = self.check_time(expected.now)?;
         self.check_signed_headers(head)?;
         let body_digest = sha256(body);
-        let candidates = match self.form {
-            Form::Query { .. } if self.session_token.is_some() => &[true, false][..],
-            _ => &[true],
+        let unsigned_parameters: &[&[&str]] = match self.form {
+            Form::Header => &[&[]],
+            Form::Query { .. } if self.session_token.is_none() => &[&[SIGNATURE]],
+            Form::Query { .. } => &[&[SIGNATURE], &[SIGNATURE, SESSION_TOKEN]],
         };
-        let matches = |with_token: &bool| {
-            let query = canonical::query(head.query, *with_token);
+        let matches = |unsigned: &&[&str]| {
+            let query = canonical::query(head.query, unsigned);
             let request = canonical::request(head, &query, &self.signed_headers, &body_digest, expected.normalize_path);
             let expected = key.sign(&string_to_sign(&self.signed_at, &self.scope, &request));
             bool::from(expected[..].ct_eq(&self.signature))
         };
-        if !candidates.iter().any(matches) {
+        if !unsigned_parameters.iter().any(matches) {
             return Err(mismatch());
         }
         Ok(Verified {
@@ -196,10 +199,12 @@ impl Claim {
         Ok(signed_at)
     }
 
+    /// `host` and every `x-amz-` header but the session token must be signed.
     fn check_signed_headers(&self, head: &Head<'_>) -> Result<(), ApiError> {
         let is_signed = |name: &str| self.signed_headers.split(';').any(|signed| signed == name);
-        let missing = MUST_BE_SIGNED.into_iter().filter(|name| head.header(name).is_some()).chain(["host"]);
-        match missing.into_iter().find(|name| !is_signed(name)) {
+        let sent = head.headers.iter().map(|(name, _)| name.to_ascii_lowercase());
+        let sent = sent.filter(|name| name.starts_with("x-amz-") && !name.eq_ignore_ascii_case(SESSION_TOKEN));
+        match ["host".to_owned()].into_iter().chain(sent).find(|name| !is_signed(name)) {
             Some(name) => Err(invalid(format!("'{name}' must be a 'SignedHeader' in the AWS Authorization."))),
             None => Ok(()),
         }

@@ -121,7 +121,10 @@ fn no_mutation_verifies() {
             let request = Request::parse(&text(&case[form]));
             for (what, mutant) in mutants(&request, &context) {
                 assert_ne!(mutant, request, "{} {form}: {what} changes nothing", context.name);
-                assert!(context.verify(&mutant).is_err(), "{} {form}: {what} is not noticed", context.name);
+                let Err(error) = context.verify(&mutant) else {
+                    panic!("{} {form}: {what} is not noticed", context.name);
+                };
+                assert_eq!(error.kind(), refusal_of(&what), "{} {form}: {what}: {error}", context.name);
                 refused += 1;
             }
             let other = Context { secret: SecretKey::new("other"), ..Context::of(case) };
@@ -129,6 +132,18 @@ fn no_mutation_verifies() {
         }
     }
     assert!(refused > 700, "{refused}");
+}
+
+/// What a mutation is refused with: what is gone is missing, what is there but other is wrong.
+fn refusal_of(what: &str) -> ErrorKind {
+    let (is_gone, what) = what.strip_prefix("no ").map_or((false, what), |what| (true, what));
+    match (is_gone, what.split('=').next().unwrap()) {
+        (true, "header Authorization" | "parameter X-Amz-Algorithm") => ErrorKind::MissingAuthenticationToken,
+        (true, "header X-Amz-Date") | (false, "parameter X-Amz-Algorithm") => ErrorKind::IncompleteSignature,
+        (true, "parameter X-Amz-Security-Token") => ErrorKind::InvalidSignature,
+        (true, part) if part.starts_with("parameter X-Amz-") => ErrorKind::IncompleteSignature,
+        _ => ErrorKind::InvalidSignature,
+    }
 }
 
 fn mutants(request: &Request, context: &Context) -> Vec<(String, Request)> {
@@ -142,7 +157,11 @@ fn mutants(request: &Request, context: &Context) -> Vec<(String, Request)> {
     add("path".into(), &|r| r.path += "x");
     add("another parameter".into(), &|r| r.query += "&x=y");
     add("body".into(), &|r| r.body += "x");
-    let signed_by_header = request.query.is_empty() || !request.query.contains("X-Amz-Signature");
+    let signed_by_header = !request.query.contains("X-Amz-Signature");
+    if signed_by_header {
+        add("a parameter of the other form".into(), &|r| r.query += "&X-Amz-Signature=0");
+    }
+    add("another header X-Amz-Other".into(), &|r| r.headers.push(("X-Amz-Other".into(), "x".into())));
     for (i, (name, value)) in request.headers.iter().enumerate() {
         let unsigned = name == "X-Amz-Security-Token" && context.omit_session_token;
         if unsigned {

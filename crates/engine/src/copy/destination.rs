@@ -17,17 +17,17 @@ use strongroom_model::time::DAY;
 use strongroom_model::{AccountId, BackupId, BlobId, CopyId, RegionId, Tag, Timestamp};
 use strongroom_store::control::backups::{Backup, Content};
 use strongroom_store::control::jobs::JobKind;
-use strongroom_store::control::receipts::{Direction, ReceiptKind};
+use strongroom_store::control::receipts::Direction;
 use strongroom_store::control::{alarms, backups, blobs, jobs, peers, tags};
 use strongroom_store::{StoreError, Tx, WriteError};
 use tokio::sync::Notify;
 
 use crate::blob::{Payload, read_chunk, store_to_hsms};
-use crate::copy::message::{Announce, Answer, Ended, Listing, Message, Reason, ReceiptMark, Told, VERSION};
 use crate::copy::incoming::{self, facts_of};
+use crate::copy::message::{Announce, Answer, Ended, Listing, Message, Reason, ReceiptMark, Told, VERSION};
 use crate::copy::receipts;
-use crate::ports::{Admitted, ChunkSource, Facts, HsmsCode, HsmsError, Peer};
 use crate::names;
+use crate::ports::{Admitted, ChunkSource, Facts, HsmsCode, HsmsError, Peer};
 use crate::region::Region;
 
 /// How much longer than its source a destination waits, in milliseconds.
@@ -129,14 +129,19 @@ impl PeerSession {
                         mark.seq as i64,
                     )?
                     .is_some_and(|r| {
-                        r.kind.as_str() == mark.kind
-                            && r.copy_id.as_ref().map_or("", |id| id.as_str()) == mark.copy_id
+                        r.kind.as_str() == mark.kind && r.copy_id.as_ref().map_or("", |id| id.as_str()) == mark.copy_id
                     }),
                 };
                 if !held {
                     let above = mark.as_ref().map_or(0, |m| m.seq as i64).max(highest) + 1;
                     peers::fall_behind(tx, &peer.region_id, above, region.now())?;
-                    alarms::raise(tx, "behind", peer.region_id.as_str(), "this region came back on an old disk", region.now())?;
+                    alarms::raise(
+                        tx,
+                        "behind",
+                        peer.region_id.as_str(),
+                        "this region came back on an old disk",
+                        region.now(),
+                    )?;
                 }
                 Ok((highest, !held || peers::is_behind(tx, &peer.region_id)?))
             })
@@ -286,7 +291,9 @@ impl PeerSession {
         if let Some(ended) = self.outcome(&copy_id).await? {
             return Ok(Answer::Ended(ended));
         }
-        let (Some(facts), Some(blob_id)) = (facts_of(&backup), backup.blob_id.clone()) else { return Ok(Answer::Unknown) };
+        let (Some(facts), Some(blob_id)) = (facts_of(&backup), backup.blob_id.clone()) else {
+            return Ok(Answer::Unknown);
+        };
         let told = digest(&SHA256, &bytes);
         if facts.chunk_digest(n) != Some(told.as_ref()) {
             return Ok(retry("bad-chunk", format!("chunk {n} is not what the manifest says")));
@@ -340,12 +347,8 @@ impl PeerSession {
             return check.clone();
         }
         let total = facts_of(&backup).map_or(0, |f| f.chunks());
-        let check = Arc::new(Check {
-            done: AtomicU32::new(0),
-            total,
-            ended: AtomicBool::new(false),
-            wake: Notify::new(),
-        });
+        let check =
+            Arc::new(Check { done: AtomicU32::new(0), total, ended: AtomicBool::new(false), wake: Notify::new() });
         checks.insert(backup.backup_id.clone(), check.clone());
         let (session, running) = (self.clone(), check.clone());
         self.region.spawn.spawn(Box::pin(async move {
@@ -376,7 +379,8 @@ impl PeerSession {
             return Ok(());
         };
         let payload = Payload { blob_id: blob_id.clone(), inline: None };
-        let mut source = CheckedSource { region: &self.region, payload: &payload, facts: &listing, check, damaged: None };
+        let mut source =
+            CheckedSource { region: &self.region, payload: &payload, facts: &listing, check, damaged: None };
         let proved = self.region.hsms.check(header, body, listing.chunks(), &mut source).await;
         if let Some(n) = source.damaged {
             let backup_id = backup.backup_id.clone();
@@ -391,9 +395,7 @@ impl PeerSession {
             return self.settle_deleted(backup, "does-not-open", text).await.map(drop);
         }
         match proved {
-            Ok(facts) if facts == listing => {
-                self.settle_ready(backup, header.clone(), facts, None).await.map(drop)
-            }
+            Ok(facts) if facts == listing => self.settle_ready(backup, header.clone(), facts, None).await.map(drop),
             Ok(_) => {
                 let text = "what the payload proves is not what was announced";
                 self.settle_deleted(backup, "rejected", text.into()).await.map(drop)
@@ -430,14 +432,12 @@ impl PeerSession {
                 blobs::durable(tx, &blob_id, inline.as_deref(), &chunks.unwrap_or_default())?;
                 let bytes = facts.to_bytes();
                 let body = backup.body.as_deref().unwrap_or_default();
-                let content =
-                    Content { digest: &facts.digest, body, header: &header, facts: &bytes, opened_at: now };
+                let content = Content { digest: &facts.digest, body, header: &header, facts: &bytes, opened_at: now };
                 if !backups::ready(tx, &backup.backup_id, &content)? {
                     return Err(StoreError::Corrupt("an unsettled copy is in no unsettled state".into()));
                 }
                 jobs::remove(tx, JobKind::Incoming, backup.backup_id.as_str())?;
-                let digest = &facts.digest;
-                receipts::give_outcome(tx, &peer, &copy_id, ReceiptKind::Ready, &backup.backup_id, digest, None, now)
+                receipts::give_ready(tx, &backup, now)
             })
             .await?;
         tracing::debug!(region = %self.region.name(), backup = %backup_id, copy = ?copy, outcome = ended.kind, "copy settled");
@@ -452,13 +452,7 @@ impl PeerSession {
     }
 
     /// N8.
-    async fn abort(
-        &self,
-        copy_id: CopyId,
-        reason: Reason,
-        account: AccountId,
-        listing: Listing,
-    ) -> Result<Answer, No> {
+    async fn abort(&self, copy_id: CopyId, reason: Reason, account: AccountId, listing: Listing) -> Result<Answer, No> {
         let (region, peer) = (self.region.clone(), self.peer.clone());
         let ended = self.write(move |tx| {
             let now = region.now();
@@ -477,15 +471,23 @@ impl PeerSession {
     }
 
     async fn lacks(&self, backup: &Backup) -> Result<Answer, No> {
-        let (Some(facts), Some(blob_id)) = (facts_of(backup), backup.blob_id.clone()) else { return Ok(Answer::Unknown) };
-        let held = self.region.control.read(move |tx| blobs::chunk_numbers(tx, &blob_id)).await.map_err(|e: StoreError| e)?;
+        let (Some(facts), Some(blob_id)) = (facts_of(backup), backup.blob_id.clone()) else {
+            return Ok(Answer::Unknown);
+        };
+        let held =
+            self.region.control.read(move |tx| blobs::chunk_numbers(tx, &blob_id)).await.map_err(|e: StoreError| e)?;
         let ranges = incoming::ranges_without(&held, facts.chunks());
         Ok(incoming::lacks(&backup.backup_id, ranges))
     }
 
     async fn find(&self, copy_id: &CopyId) -> Result<Option<Backup>, No> {
         let (peer, copy_id) = (self.peer.region_id.clone(), copy_id.clone());
-        Ok(self.region.control.read(move |tx| backups::by_copy(tx, &peer, &copy_id)).await.map_err(|e: StoreError| e)?)
+        Ok(self
+            .region
+            .control
+            .read(move |tx| backups::by_copy(tx, &peer, &copy_id))
+            .await
+            .map_err(|e: StoreError| e)?)
     }
 
     async fn outcome(&self, copy_id: &CopyId) -> Result<Option<Ended>, No> {

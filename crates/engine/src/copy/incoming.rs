@@ -7,7 +7,6 @@ use strongroom_model::time::DAY;
 use strongroom_model::{AccountId, BackupId, BlobId, ClusterId, CopyId, RegionId, Timestamp};
 use strongroom_store::control::backups::{Backup, Origin};
 use strongroom_store::control::jobs::JobKind;
-use strongroom_store::control::receipts::ReceiptKind;
 use strongroom_store::control::{backups, jobs};
 use strongroom_store::{StoreError, Tx};
 
@@ -97,17 +96,7 @@ pub(crate) fn delete_unsettled(
     payload::doom_unpinned(tx, backup.blob_id.as_ref(), now)?;
     jobs::remove(tx, JobKind::Incoming, backup.backup_id.as_str())?;
     jobs::schedule(tx, JobKind::Forget, &names::backup(&backup.backup_id), now.plus(FAILED_SHOWN))?;
-    let digest = backup.digest.as_deref().unwrap_or_default();
-    receipts::give_outcome(
-        tx,
-        &peer,
-        &copy_id,
-        ReceiptKind::Deleted,
-        &backup.backup_id,
-        digest,
-        Some(reason),
-        now,
-    )
+    receipts::give_deleted(tx, backup, reason, now)
 }
 
 /// The row of a copy that was given up before it was ever announced here.

@@ -47,9 +47,11 @@ pub(crate) fn apply(
     rows::insert_new(tx, &receipt)?;
     let (state, code, text) = match receipt.kind {
         ReceiptKind::Ready if receipt.digest.as_deref() == Some(&copy.digest[..]) => (CopyState::Ready, None, None),
-        ReceiptKind::Ready => {
-            (CopyState::Failed, Some("conflict".to_owned()), Some("the destination confirmed another manifest".to_owned()))
-        }
+        ReceiptKind::Ready => (
+            CopyState::Failed,
+            Some("conflict".to_owned()),
+            Some("the destination confirmed another manifest".to_owned()),
+        ),
         ReceiptKind::Deleted if receipt.reason_code.as_deref() == Some("cancelled") => {
             (CopyState::Cancelled, receipt.reason_code.clone(), receipt.reason.clone())
         }

@@ -8,6 +8,7 @@ use strongroom_store::control::peers;
 use strongroom_store::control::receipts::{self, Direction, Receipt, ReceiptKind};
 use strongroom_store::{StoreError, Tx};
 
+use crate::copy::incoming;
 use crate::copy::message::{Ended, Reason};
 
 /// The stored outcome of a copy, if it is settled.
@@ -15,22 +16,33 @@ pub(crate) fn outcome(tx: &mut dyn Tx, peer: &RegionId, copy_id: &CopyId) -> Res
     Ok(receipts::outcome(tx, Direction::Given, peer, copy_id)?.map(ended))
 }
 
-/// Writes the outcome of a copy and returns it as it will always be told.
-pub(crate) fn give_outcome(
+/// Writes that a copy is READY here, for good, and returns it as it will always be told.
+pub(crate) fn give_ready(tx: &mut dyn Tx, backup: &Backup, now: Timestamp) -> Result<Ended, StoreError> {
+    give_outcome(tx, backup, ReceiptKind::Ready, None, now)
+}
+
+/// Writes that a copy is DELETED here, for good, and why.
+pub(crate) fn give_deleted(
     tx: &mut dyn Tx,
-    peer: &RegionId,
-    copy_id: &CopyId,
+    backup: &Backup,
+    reason: &Reason,
+    now: Timestamp,
+) -> Result<Ended, StoreError> {
+    give_outcome(tx, backup, ReceiptKind::Deleted, Some(reason), now)
+}
+
+fn give_outcome(
+    tx: &mut dyn Tx,
+    backup: &Backup,
     kind: ReceiptKind,
-    backup_id: &BackupId,
-    digest: &[u8],
     reason: Option<&Reason>,
     now: Timestamp,
 ) -> Result<Ended, StoreError> {
-    give(tx, peer, now, |receipt| {
-        receipt.copy_id = Some(copy_id.clone());
+    give(tx, &incoming::peer_of(backup)?, now, |receipt| {
+        receipt.copy_id.clone_from(&backup.copy_id);
         receipt.kind = kind;
-        receipt.backup_id = Some(backup_id.clone());
-        receipt.digest = Some(digest.to_vec());
+        receipt.backup_id = Some(backup.backup_id.clone());
+        receipt.digest.clone_from(&backup.digest);
         receipt.reason_code = reason.map(|r| r.code.clone());
         receipt.reason = reason.map(|r| r.text.clone());
     })

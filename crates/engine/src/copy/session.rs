@@ -154,7 +154,8 @@ impl Peering {
             .control
             .read(move |tx| {
                 let highest = rows::highest(tx, Direction::Got, &peer)?;
-                let mark = highest.map(receipts::ended).map(|e| ReceiptMark { seq: e.seq, copy_id: e.copy_id, kind: e.kind });
+                let mark =
+                    highest.map(receipts::ended).map(|e| ReceiptMark { seq: e.seq, copy_id: e.copy_id, kind: e.kind });
                 Ok((mark, peers::read_upto(tx, &peer)?))
             })
             .await

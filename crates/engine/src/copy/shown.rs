@@ -53,9 +53,8 @@ pub(crate) fn outgoing(region: &Region, row: Row, steps: Option<Vec<Step>>) -> C
         users: facts.as_ref().map(|f| i64::from(f.users)),
         keys: facts.as_ref().map(|f| i64::from(f.keys)),
         tag_list,
-        steps: steps.map(|steps| {
-            steps.into_iter().map(|s| CopyStep { at: s.at, name: s.name, text: s.text }).collect()
-        }),
+        steps: steps
+            .map(|steps| steps.into_iter().map(|s| CopyStep { at: s.at, name: s.name, text: s.text }).collect()),
         copy_id: row.copy_id,
     }
 }

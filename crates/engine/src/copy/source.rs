@@ -20,8 +20,8 @@ use tokio::sync::Notify;
 use crate::blob::{Payload, PayloadSource, read_chunk};
 use crate::copy::message::{Announce, Answer, Ended, Listing, Message, Reason};
 use crate::copy::outgoing;
-use crate::copy::session::{Away, Peering};
 pub(crate) use crate::copy::session::Sessions;
+use crate::copy::session::{Away, Peering};
 use crate::job::{After, Lease, Stop};
 use crate::ports::{PeerConnection, PeerDown};
 use crate::region::Region;
@@ -119,7 +119,8 @@ async fn load(lease: &Lease) -> Result<Option<Attempt<'_>>, Stop> {
     });
     let Some((copy, backup, inline)) = loaded.await? else { return Ok(None) };
     let listing = outgoing::listing(&lease.region, &copy);
-    let listing = listing.ok_or_else(|| StoreError::Corrupt(format!("{} has facts that cannot be read", copy.copy_id)))?;
+    let listing =
+        listing.ok_or_else(|| StoreError::Corrupt(format!("{} has facts that cannot be read", copy.copy_id)))?;
     let number = copy.attempt + 1;
     let payload = Payload { blob_id: copy.blob_id.clone(), inline };
     let recorded_at = lease.region.now();
@@ -143,7 +144,9 @@ impl Attempt<'_> {
         }
         if overdue {
             let connection = self.open(&peering).await?;
-            return self.abort(&peering, &*connection, Reason::new("deadline", "its source gave up at its deadline")).await;
+            return self
+                .abort(&peering, &*connection, Reason::new("deadline", "its source gave up at its deadline"))
+                .await;
         }
         if let Some(damage) = self.backup.reason.as_deref().and_then(|r| r.strip_prefix("damaged: ")) {
             let reason = Reason::new("does-not-open", damage);
@@ -175,7 +178,8 @@ impl Attempt<'_> {
         let hsms = self.region().hsms.clone();
         match hsms.rewrap(&self.copy.copy_id, &self.copy.backup_id, &header, &body, destination).await {
             Ok(envelope) => {
-                let text = format!("to {}'s key (X-Wing), signed; attempt {}", self.copy.destination_region, self.number);
+                let text =
+                    format!("to {}'s key (X-Wing), signed; attempt {}", self.copy.destination_region, self.number);
                 self.step("re-wrapped", text);
                 Ok(envelope)
             }
@@ -368,14 +372,22 @@ impl Attempt<'_> {
     fn progress(&self, state: CopyState, next: Option<(Timestamp, Reason)>) -> Progress {
         let (next_attempt_at, reason) = next.unzip();
         let (reason_code, reason) = reason.map(|r| (r.code, r.text)).unzip();
-        Progress { state, attempt: self.number, chunks_done: self.copy.chunks_done, next_attempt_at, reason_code, reason }
+        Progress {
+            state,
+            attempt: self.number,
+            chunks_done: self.copy.chunks_done,
+            next_attempt_at,
+            reason_code,
+            reason,
+        }
     }
 
     /// K7.
     async fn settle(&mut self, ended: Ended) -> Result<(), Stop> {
         let (peer, copy_id) = (self.copy.destination_region_id.clone(), self.copy.copy_id.clone());
         self.step("settled", format!("{}, receipt {} of {}", ended.kind, ended.seq, self.copy.destination_region));
-        let (steps, name, taken) = (std::mem::take(&mut self.steps), self.region().name().clone(), self.copy.requested_at);
+        let (steps, name, taken) =
+            (std::mem::take(&mut self.steps), self.region().name().clone(), self.copy.requested_at);
         let destination = self.copy.destination_region.clone();
         let progress = self.progress(CopyState::Checking, None);
         let bytes = self.listing.facts.bytes;

@@ -38,7 +38,12 @@ async fn load(lease: &Lease, cluster_id: &ClusterId) -> Result<Option<(Backup, P
     Ok(loaded.await?)
 }
 
-async fn install(lease: &Lease, cluster_id: &ClusterId, backup: &Backup, payload: &Payload) -> Result<Facts, HsmsError> {
+async fn install(
+    lease: &Lease,
+    cluster_id: &ClusterId,
+    backup: &Backup,
+    payload: &Payload,
+) -> Result<Facts, HsmsError> {
     let missing = |what| HsmsError::new(HsmsCode::Damaged, format!("the backup's row has no {what}"));
     let header = backup.header.as_deref().ok_or_else(|| missing("header"))?;
     let body = backup.body.as_deref().ok_or_else(|| missing("body"))?;

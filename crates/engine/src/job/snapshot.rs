@@ -62,10 +62,8 @@ async fn take(lease: &Lease, backup: &Backup, cluster_id: &ClusterId) -> Result<
     let region = &lease.region;
     let blob_id = backup.blob_id.clone().ok_or_else(|| StoreError::Corrupt("an attempt has no blob".into()))?;
     let mut sink = SnapshotSink::new(lease, blob_id);
-    let snapshot = region
-        .hsms
-        .snapshot(cluster_id, &backup.backup_id, &backup.hsm_type, backup.create_ts, &mut sink)
-        .await?;
+    let snapshot =
+        region.hsms.snapshot(cluster_id, &backup.backup_id, &backup.hsm_type, backup.create_ts, &mut sink).await?;
     let payload = sink.finish().await?;
     let mut source = PayloadSource { region, payload: &payload };
     let chunks = snapshot.facts.chunks();

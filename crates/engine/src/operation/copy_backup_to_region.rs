@@ -107,7 +107,8 @@ fn accept(
         ..Copy::default()
     };
     copies::insert(m.tx, &copy)?;
-    let text = format!("job and audit written, bytes pinned, {} tags frozen; due by {}", frozen.len(), copy.deadline_at);
+    let text =
+        format!("job and audit written, bytes pinned, {} tags frozen; due by {}", frozen.len(), copy.deadline_at);
     copies::add_steps(m.tx, copy_id, &[Step { at: m.now, name: "accepted".into(), text }])?;
     blobs::pin(m.tx, blob_id, copy_id.as_str())?;
     m.start(JobKind::Copy, copy_id.as_str())?;

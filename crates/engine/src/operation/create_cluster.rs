@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use strongroom_model::backup::BackupState;
 use strongroom_model::call::{Call, CreateClusterRequest, CreateClusterResponse, Reply};
-use strongroom_model::cluster::{BackupRetentionPolicy, ClusterMode, ClusterState, RETENTION_DAYS, RETENTION_DAYS_DEFAULT};
+use strongroom_model::cluster::{
+    BackupRetentionPolicy, ClusterMode, ClusterState, RETENTION_DAYS, RETENTION_DAYS_DEFAULT,
+};
 use strongroom_model::{ApiError, ClusterId};
 use strongroom_store::StoreError;
 use strongroom_store::control::backups::Backup;
@@ -129,7 +131,10 @@ fn source(m: &mut Mutation<'_>, input: &CreateClusterRequest) -> Result<Option<B
         return Err(ApiError::invalid(format!("{id} is of mode {mode}, which a cluster made from it keeps.")).into());
     }
     if backup.hsm_type == HSM_TYPE && input.hsm_type == LEGACY_HSM_TYPE {
-        return Err(ApiError::invalid(format!("{id} was made on {HSM_TYPE}; it does not restore to {LEGACY_HSM_TYPE}.")).into());
+        return Err(ApiError::invalid(format!(
+            "{id} was made on {HSM_TYPE}; it does not restore to {LEGACY_HSM_TYPE}."
+        ))
+        .into());
     }
     if backup.blob_id.is_none() {
         return Err(StoreError::Corrupt(format!("{id} is READY without a payload")).into());

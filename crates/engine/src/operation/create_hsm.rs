@@ -81,10 +81,16 @@ fn check_state(cluster: &Cluster, others: usize) -> Result<(), ApiError> {
         ClusterState::Uninitialized | ClusterState::Initialized if others == 0 => Ok(()),
         ClusterState::Uninitialized | ClusterState::InitializeInProgress | ClusterState::Initialized if others > 0 => {
             // AWS's sentence, to the letter.
-            Err(ApiError::invalid(format!("Cluster '{id}' already contains an HSM but has not yet been fully activated")))
+            Err(ApiError::invalid(format!(
+                "Cluster '{id}' already contains an HSM but has not yet been fully activated"
+            )))
         }
         ClusterState::Active if others < HSMS_MAX => Ok(()),
-        ClusterState::Active => Err(ApiError::invalid(format!("{id} has {HSMS_MAX} HSMs, the most that a cluster can have."))),
-        state => Err(ApiError::invalid(format!("{id} is {state}; an HSM is added when it is UNINITIALIZED or ACTIVE."))),
+        ClusterState::Active => {
+            Err(ApiError::invalid(format!("{id} has {HSMS_MAX} HSMs, the most that a cluster can have.")))
+        }
+        state => {
+            Err(ApiError::invalid(format!("{id} is {state}; an HSM is added when it is UNINITIALIZED or ACTIVE.")))
+        }
     }
 }

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use strongroom_model::ApiError;
 use strongroom_model::backup::{BackupState, UNDELETE_WINDOW};
 use strongroom_model::call::{Call, DeleteBackupRequest, DeleteBackupResponse, Reply};
-use strongroom_model::ApiError;
 use strongroom_store::control::backups::{self, Origin};
 
 use crate::caller::Caller;
@@ -41,7 +41,8 @@ fn delete(m: &mut Mutation<'_>, input: &DeleteBackupRequest) -> Result<Reply, Re
             backups::set_delete_at(m.tx, id, m.now)?;
         }
         (state, _) => {
-            let message = format!("{id} is {state}; DeleteBackup takes a READY backup, or a copy that is still coming in.");
+            let message =
+                format!("{id} is {state}; DeleteBackup takes a READY backup, or a copy that is still coming in.");
             return Err(ApiError::invalid(message).into());
         }
     }

@@ -32,7 +32,8 @@ fn delete(m: &mut Mutation<'_>, input: &DeleteClusterRequest) -> Result<Reply, R
         return Err(ApiError::invalid(message).into());
     }
     if !clusters::delete_in_progress(m.tx, id, "The cluster is being deleted.")? {
-        let message = format!("{id} is {}; it is deleted when it is UNINITIALIZED, INITIALIZED or ACTIVE.", cluster.state);
+        let message =
+            format!("{id} is {}; it is deleted when it is UNINITIALIZED, INITIALIZED or ACTIVE.", cluster.state);
         return Err(ApiError::invalid(message).into());
     }
     jobs::remove(m.tx, JobKind::Daily, id.as_str())?;

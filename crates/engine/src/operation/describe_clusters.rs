@@ -36,7 +36,9 @@ pub(super) async fn run(
         states: filters.parsed("states", |s| {
             ClusterState::parse(s).map(|s| if s == ClusterState::Degraded { ClusterState::Active } else { s })
         }),
-        after: list.position(input.next_token.as_deref())?.map(|p| (strongroom_model::Timestamp::from_millis(p.key), p.id)),
+        after: list
+            .position(input.next_token.as_deref())?
+            .map(|p| (strongroom_model::Timestamp::from_millis(p.key), p.id)),
         limit,
     };
     let states = filters.parsed("states", ClusterState::parse);

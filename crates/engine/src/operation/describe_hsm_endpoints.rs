@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use strongroom_model::ApiError;
 use strongroom_model::call::{Call, DescribeHsmEndpointsRequest, DescribeHsmEndpointsResponse, Reply};
 use strongroom_model::copy::HsmEndpoint;
@@ -10,6 +11,7 @@ use strongroom_store::control::hsms::{self, Hsm};
 
 use crate::caller::Caller;
 use crate::operation::{live_cluster, read};
+use crate::ports::Served;
 use crate::region::Region;
 
 pub(super) async fn run(
@@ -25,29 +27,34 @@ pub(super) async fn run(
         Ok((cluster, hsms))
     })
     .await?;
-    let mut endpoints = Vec::new();
+    let (mut endpoints, mut key_digest) = (Vec::new(), None);
     for hsm in hsms.into_iter().filter(|h| h.state == HsmState::Active) {
-        endpoints.push(endpoint(region, hsm).await?);
+        let served = serve(region, &hsm).await?;
+        key_digest = Some(format!("sha256:{}", HEXLOWER.encode(&served.key_digest)));
+        endpoints.push(endpoint(hsm, served));
     }
     Ok(Reply::DescribeHsmEndpoints(DescribeHsmEndpointsResponse {
         cluster_id: cluster.cluster_id,
         state: cluster.state,
         endpoints,
         cluster_certificate: cluster.cluster_certificate,
-        cluster_key_digest: None,
+        cluster_key_digest: key_digest,
     }))
 }
 
 /// The host is asked, since only it knows what it could bind; serving what is served changes nothing.
-async fn endpoint(region: &Region, hsm: Hsm) -> Result<HsmEndpoint, ApiError> {
+async fn serve(region: &Region, hsm: &Hsm) -> Result<Served, ApiError> {
     let served = region.hsms.serve(&hsm.cluster_id, &hsm.hsm_id, &hsm.eni_ip).await;
-    let served = served.map_err(|e| ApiError::internal("The HSM host does not answer. Repeat the call.", e))?;
-    Ok(HsmEndpoint {
+    served.map_err(|e| ApiError::internal("The HSM host does not answer. Repeat the call.", e))
+}
+
+fn endpoint(hsm: Hsm, served: Served) -> HsmEndpoint {
+    HsmEndpoint {
         sni: format!("{}.{}", hsm.hsm_id, hsm.cluster_id),
         hsm_id: hsm.hsm_id.as_str().to_owned(),
         eni_ip: hsm.eni_ip,
         address: served.address,
         port: i64::from(served.port),
         state: hsm.state.as_str().to_owned(),
-    })
+    }
 }

@@ -64,13 +64,22 @@ fn initialize(m: &mut Mutation<'_>, input: &InitializeClusterRequest, checked: O
     let cluster = live_cluster(m.tx, &m.caller.account, &input.cluster_id)?;
     let csr = checkable(&cluster)?;
     if !hsms::any_active(m.tx, &cluster.cluster_id)? {
-        return Err(ApiError::invalid(format!("{} has no ACTIVE HSM. Call CreateHsm first.", cluster.cluster_id)).into());
+        return Err(
+            ApiError::invalid(format!("{} has no ACTIVE HSM. Call CreateHsm first.", cluster.cluster_id)).into()
+        );
     }
     if checked != Some(&*csr) {
         let message = "Nothing was changed: the cluster changed while its certificates were checked. Repeat the call.";
         return Err(ApiError::internal(message, "the CSR is another one than was checked").into());
     }
-    clusters::initialize_in_progress(m.tx, &cluster.cluster_id, &csr, &input.signed_cert, &input.trust_anchor, IN_PROGRESS)?;
+    clusters::initialize_in_progress(
+        m.tx,
+        &cluster.cluster_id,
+        &csr,
+        &input.signed_cert,
+        &input.trust_anchor,
+        IN_PROGRESS,
+    )?;
     m.start(JobKind::Init, cluster.cluster_id.as_str())?;
     Ok(Reply::InitializeCluster(InitializeClusterResponse {
         state: Some(ClusterState::InitializeInProgress),

@@ -10,12 +10,7 @@ use crate::caller::Caller;
 use crate::operation::{add_subnet, read};
 use crate::region::Region;
 
-pub(super) async fn run(
-    region: &Arc<Region>,
-    _: &Caller,
-    _: &Call,
-    _: ListSubnetsRequest,
-) -> Result<Reply, ApiError> {
+pub(super) async fn run(region: &Arc<Region>, _: &Caller, _: &Call, _: ListSubnetsRequest) -> Result<Reply, ApiError> {
     let rows = read(region, |tx| Ok(subnets::list(tx)?)).await?;
     let subnets = rows.into_iter().map(add_subnet::shown).collect();
     Ok(Reply::ListSubnets(ListSubnetsResponse { subnets }))

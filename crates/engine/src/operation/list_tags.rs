@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use strongroom_model::{ApiError, Tag};
 use strongroom_model::call::{Call, ListTagsRequest, ListTagsResponse, Reply};
+use strongroom_model::{ApiError, Tag};
 use strongroom_store::control::tags;
 
 use crate::caller::Caller;

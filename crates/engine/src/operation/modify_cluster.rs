@@ -34,7 +34,9 @@ fn modify(m: &mut Mutation<'_>, input: &ModifyClusterRequest, days: Option<i64>)
         return Err(ApiError::invalid(message).into());
     }
     if days.is_none() && input.hsm_type.is_none() {
-        return Err(ApiError::invalid("Nothing to modify: give BackupRetentionPolicy with its Value, or HsmType.").into());
+        return Err(
+            ApiError::invalid("Nothing to modify: give BackupRetentionPolicy with its Value, or HsmType.").into()
+        );
     }
     if matches!(cluster.state, ClusterState::DeleteInProgress | ClusterState::Deleted) {
         return Err(ApiError::invalid(format!("{id} is {}; it cannot be modified.", cluster.state)).into());

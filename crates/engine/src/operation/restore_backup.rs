@@ -28,10 +28,13 @@ fn restore(m: &mut Mutation<'_>, input: &RestoreBackupRequest) -> Result<Reply, 
     let id = &backup.backup_id;
     if backup.state != BackupState::PendingDeletion {
         let state = backup.state;
-        return Err(ApiError::invalid(format!("{id} is {state}; RestoreBackup takes one that is PENDING_DELETION.")).into());
+        return Err(
+            ApiError::invalid(format!("{id} is {state}; RestoreBackup takes one that is PENDING_DELETION.")).into()
+        );
     }
     if !backups::restored(m.tx, id, m.now)? {
-        let message = format!("{id} could be restored until {}; it is being deleted.", backup.delete_at.unwrap_or(m.now));
+        let message =
+            format!("{id} could be restored until {}; it is being deleted.", backup.delete_at.unwrap_or(m.now));
         return Err(ApiError::invalid(message).into());
     }
     jobs::remove(m.tx, JobKind::Purge, &names::backup(id))?;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use strongroom_engine::ports::{
-    Admitted, ChunkSink, ChunkSource, Facts, Hsms, HsmsCode, HsmsError, Identity, OutboxEvent, OutboxRow, Served, Snapshot,
+    Admitted, ChunkSink, ChunkSource, Facts, Hsms, HsmsCode, HsmsError, Identity, OutboxEvent, OutboxRow, Served,
+    Snapshot,
 };
 use strongroom_model::cluster::ClusterMode;
 use strongroom_model::{BackupId, ClusterId, CopyId, HsmId, RegionId, Timestamp};
@@ -79,7 +80,14 @@ impl FakeHsms {
         }
     }
 
-    fn facts(&self, cluster: &ClusterId, backup: &BackupId, hsm_type: &str, at: Timestamp, chunks: &[Vec<u8>]) -> Facts {
+    fn facts(
+        &self,
+        cluster: &ClusterId,
+        backup: &BackupId,
+        hsm_type: &str,
+        at: Timestamp,
+        chunks: &[Vec<u8>],
+    ) -> Facts {
         let chunk_digests = chunks.iter().flat_map(|c| digest(&SHA256, c).as_ref().to_vec()).collect();
         let mut facts = Facts {
             origin: self.region_id.as_str().into(),
@@ -167,7 +175,7 @@ impl Hsms for FakeHsms {
             }
             let mut hsms = self.vault.hsms.lock().unwrap();
             match *hsms.entry(hsm.clone()).or_insert(true) {
-                true => Ok(Served { bound: true, address: address.into(), port: 2225 }),
+                true => Ok(Served { bound: true, address: address.into(), port: 2225, key_digest: [0; 32] }),
                 false => Err(no(HsmsCode::Gone, "withdrawn")),
             }
         })

@@ -378,8 +378,8 @@ impl World {
 
     /// Starts whatever was cut off.
     pub async fn mend(&self) {
-        for at in 0..2 {
-            if self.faults.is_dead(NAMES[at]) {
+        for (at, name) in NAMES.iter().enumerate() {
+            if self.faults.is_dead(name) {
                 self.revive(at).await;
             }
         }
@@ -414,7 +414,8 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let jobs: Vec<_> = (0..2).map(|at| self.database(at).read_blocking(strongroom_store::control::jobs::all)).collect();
+        let jobs: Vec<_> =
+            (0..2).map(|at| self.database(at).read_blocking(strongroom_store::control::jobs::all)).collect();
         let crossings = self.faults.crossings();
         let last = &crossings[crossings.len().saturating_sub(60)..];
         panic!("{what}: does not come; {jobs:?} last crossings: {}", last.join("; "));

@@ -133,7 +133,7 @@ fn an_hsm_is_served_until_it_is_withdrawn_for_good() {
     assert_eq!(rig.refusal(serve(CLUSTER, HSM, "127.0.0.9")).code, FailureCode::Unknown);
     rig.identity(CLUSTER);
     for _ in 0..2 {
-        let Answer::Served { bound, address, port } = rig.call(serve(CLUSTER, HSM, "127.0.0.9")) else { panic!() };
+        let Answer::Served { bound, address, port, .. } = rig.call(serve(CLUSTER, HSM, "127.0.0.9")) else { panic!() };
         assert_eq!((bound, address.as_str(), port), (true, "127.0.0.9", 2225));
     }
     assert_eq!(rig.refusal(serve(CLUSTER, HSM, "127.0.0.8")).code, FailureCode::Conflict);

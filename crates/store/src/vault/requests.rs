@@ -3,16 +3,25 @@
 use crate::error::StoreError;
 use crate::sql::Tx;
 
-/// Input digest and result of an earlier call.
+/// An earlier call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// SHA-256 of its input, keyed by whoever writes it.
+    pub input_digest: Vec<u8>,
+    /// Its encoded result.
+    pub result: Vec<u8>,
+}
+
+/// An earlier call with this request id.
 pub fn get(
     tx: &mut dyn Tx,
     cluster_id: &str,
     name: &str,
     request_id: &[u8; 16],
-) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+) -> Result<Option<Request>, StoreError> {
     let sql = "SELECT input_digest, result FROM requests WHERE cluster_id = $1 AND name = $2 AND request_id = $3";
     let row = tx.query_opt(sql, params![cluster_id, name, request_id])?;
-    row.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
+    row.map(|row| Ok(Request { input_digest: row.get(0)?, result: row.get(1)? })).transpose()
 }
 
 /// Keeps a result until `expires_at`.

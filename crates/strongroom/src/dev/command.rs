@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::http::DevCredentials;
@@ -28,6 +29,13 @@ pub(super) fn start(command: &[OsString], url: &str, region: &str) -> Result<Chi
     child.spawn().map_err(|error| {
         Problem::new("command", format!("cannot run {}", program.to_string_lossy())).cause(error).exit(Exit::Usage)
     })
+}
+
+/// Passes a request to end on.
+pub(super) fn ask_to_end(child: &Child) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    // One that has just ended needs no signal.
+    let _ = id.map(|id| kill_process(id, Signal::TERM));
 }
 
 /// The exit code to end with: the command's, or 128 and the signal that ended it, as a shell says it.

@@ -214,7 +214,8 @@ fn first_network([a, b]: [u8; 2]) -> [u8; 3] {
     [127, 64 + a % 63, b]
 }
 
-fn next_network([a, b, c]: [u8; 3]) -> [u8; 3] {
+/// The /24 after this one.
+pub(super) fn next_network([a, b, c]: [u8; 3]) -> [u8; 3] {
     match c.checked_add(1) {
         Some(c) => [a, b, c],
         None => [a, 64 + (b - 63) % 63, 0],

@@ -4,6 +4,8 @@
 //!
 //! The engine never starts on a host that has not accepted this control store.
 
+use std::fmt::Display;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,10 +49,6 @@ impl Door {
         Arc::new(Self { name, region: SetOnce::new() })
     }
 
-    /// The region, once it runs.
-    pub(super) fn region(&self) -> Option<&Arc<Region>> {
-        self.region.get()
-    }
 }
 
 #[async_trait]
@@ -88,16 +86,11 @@ pub(super) struct Greeted {
 
 impl Opened {
     /// Opens the control store and the link key of a region.
-    pub(super) async fn new(
-        layout: &Layout,
-        entry: &RegionEntry,
-        link: TcpListener,
-        socket: &std::path::Path,
-    ) -> Result<Self, Problem> {
+    pub(super) fn new(layout: &Layout, entry: &RegionEntry, link: TcpListener, socket: &Path) -> Result<Self, Problem> {
         let name = RegionName::new(&entry.name);
-        let unusable = |cause: &dyn std::fmt::Display| {
-            Problem::new("data-folder", format!("cannot open {entry} in {data}", entry = entry.name, data = layout.data().display()))
-                .cause(cause)
+        let unusable = |cause: &dyn Display| {
+            let what = format!("cannot open {} in {}", entry.name, layout.data().display());
+            Problem::new("data-folder", what).cause(cause)
         };
         files::make_private_folder(&layout.region(&name)).map_err(|e| unusable(&e))?;
         let control = Database::open(&layout.control(&name), &control::SCHEMA, "strongroom dev").map_err(|e| unusable(&e))?;
@@ -120,6 +113,11 @@ impl Opened {
             link,
             link_address,
         })
+    }
+
+    /// The control store.
+    pub(super) fn control(&self) -> Database {
+        self.control.clone()
     }
 
     /// Greets the HSM host until it answers.

@@ -32,6 +32,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a peer may take for an answer: more than a chunk of 1 MiB takes on a slow line.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is heard of a peer without a file.
+const NO_TRUST: &str = "no file names this region as trusted";
 /// Frames that wait to be written before those who send do.
 const QUEUED: usize = 16;
 
@@ -44,7 +46,7 @@ pub struct Links {
 }
 
 /// The connection to one peer; the lock is held while it is made, so that it is made once.
-type Slot = tokio::sync::Mutex<Option<(RegionFile, Arc<Connection>)>>;
+type Slot = tokio::sync::Mutex<Option<Arc<Connection>>>;
 
 impl Links {
     /// Links that show `identity` to the regions of `trust`.
@@ -61,7 +63,7 @@ impl Links {
         let config = tls::client(&self.identity, peer.link_keys.clone()).map_err(|e| down(io::Error::other(e)))?;
         let stream = connect(&peer.address, config).await.map_err(down)?;
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        Ok(Connection::start(number, format!("{} at {}", peer.name, peer.address), stream))
+        Ok(Connection::start(number, peer.clone(), self.trust.clone(), stream))
     }
 }
 
@@ -77,16 +79,16 @@ impl Peers for Links {
         let mut slot = slot.lock().await;
         let Some(now) = self.trust.peer(peer) else {
             *slot = None;
-            return Err(PeerDown("no file names this region as trusted".into()));
+            return Err(PeerDown(NO_TRUST.into()));
         };
-        if let Some((then, connection)) = &*slot
-            && *then == now
+        if let Some(connection) = &*slot
+            && connection.peer == now
             && !connection.is_closed()
         {
             return Ok(connection.clone());
         }
         let connection = self.dial(&now).await?;
-        *slot = Some((now, connection.clone()));
+        *slot = Some(connection.clone());
         Ok(connection)
     }
 }
@@ -117,8 +119,9 @@ type Waiting = HashMap<u64, oneshot::Sender<Answer>>;
 /// An open connection. Its two tasks end with it, or with the line.
 struct Connection {
     number: u64,
-    /// For people: name and address.
-    peer: String,
+    /// As its file was when it was dialled.
+    peer: RegionFile,
+    trust: Arc<Trust>,
     next: AtomicU64,
     frames: mpsc::Sender<Zeroizing<Vec<u8>>>,
     end: End,
@@ -126,13 +129,16 @@ struct Connection {
 }
 
 impl Connection {
-    fn start<S: AsyncRead + AsyncWrite + Send + 'static>(number: u64, peer: String, stream: S) -> Arc<Self> {
+    fn start<S>(number: u64, peer: RegionFile, trust: Arc<Trust>, stream: S) -> Arc<Self>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
         let (reading, writing) = tokio::io::split(stream);
         let (frames, queue) = mpsc::channel(QUEUED);
         let end = End::default();
         let reader = tokio::spawn(read_answers(reading, end.clone())).abort_handle();
         let writer = tokio::spawn(write_frames(writing, queue, end.clone())).abort_handle();
-        Arc::new(Self { number, peer, next: AtomicU64::new(1), frames, end, tasks: [reader, writer] })
+        Arc::new(Self { number, peer, trust, next: AtomicU64::new(1), frames, end, tasks: [reader, writer] })
     }
 
     fn is_closed(&self) -> bool {
@@ -164,13 +170,18 @@ impl PeerConnection for Connection {
     }
 
     async fn ask(&self, message: Message) -> Result<Answer, PeerDown> {
-        let peer = &self.peer;
+        let RegionFile { name, address, .. } = &self.peer;
+        let trusted = self.trust.peer(&self.peer.region_id);
+        if trusted.as_ref() != Some(&self.peer) {
+            self.end.close();
+            return Err(PeerDown(trusted.map_or_else(|| NO_TRUST.into(), |_| format!("the file of {name} has changed"))));
+        }
         match timeout(ANSWER_TIMEOUT, self.exchange(&message)).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(cause)) => Err(PeerDown(format!("the line to {peer} was cut: {cause}"))),
+            Ok(Err(cause)) => Err(PeerDown(format!("the line to {name} at {address} was cut: {cause}"))),
             Err(_) => {
                 self.end.close();
-                Err(PeerDown(format!("{peer} gave no answer for {} s", ANSWER_TIMEOUT.as_secs())))
+                Err(PeerDown(format!("{name} at {address} gave no answer for {} s", ANSWER_TIMEOUT.as_secs())))
             }
         }
     }

@@ -30,11 +30,10 @@ pub(super) fn request(
     out
 }
 
-/// The canonical query: decoded, encoded again, sorted; without the signature, and without the session token where that was
-/// added after signing.
-pub(super) fn query(query: &str, with_token: bool) -> String {
+/// The canonical query: decoded, encoded again, sorted; without the parameters that are not signed.
+pub(super) fn query(query: &str, unsigned: &[&str]) -> String {
     let mut pairs: Vec<(String, String)> = pairs(query)
-        .filter(|(name, _)| name != b"X-Amz-Signature" && (with_token || name != b"X-Amz-Security-Token"))
+        .filter(|(name, _)| !unsigned.iter().any(|u| u.as_bytes() == name))
         .map(|(name, value)| (encoded(&name), encoded(&value)))
         .collect();
     pairs.sort_unstable();

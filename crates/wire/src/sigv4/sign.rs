@@ -34,7 +34,7 @@ impl Signer<'_> {
         names.sort_unstable();
         names.dedup();
         let names = names.join(";");
-        let query = canonical::query(head.query, true);
+        let query = canonical::query(head.query, &[]);
         let request = canonical::request(&head, &query, &names, &sha256(body), true);
 
         let scope = Scope {

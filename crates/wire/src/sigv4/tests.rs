@@ -116,6 +116,11 @@ fn what_decides_must_be_signed() {
             format!("InvalidSignatureException: '{name}' must be a 'SignedHeader' in the AWS Authorization.");
         assert_eq!(refusal(&headers), expected);
     }
+    let mut headers = signed(b"", NOW, "cloudhsm");
+    headers.insert(0, ("X-Amz-Other", "added on the way".to_owned()));
+    assert!(refusal(&headers).ends_with("'x-amz-other' must be a 'SignedHeader' in the AWS Authorization."));
+    headers[0] = ("x-amz-security-token", "added on the way".to_owned());
+    assert!(verify(&headers, b"", &EXPECTED).is_ok());
 }
 
 #[test]
@@ -184,7 +189,7 @@ fn a_query_is_valid_as_long_as_it_says_but_a_week_at_most() {
     let unsigned = query(90);
     let head = Head { method: "POST", path: "/", query: &unsigned, headers: vec![("host", "localhost")] };
     let claim = parse(&head).unwrap();
-    let request = canonical::request(&head, &canonical::query(&unsigned, true), "host", &sha256(b""), true);
+    let request = canonical::request(&head, &canonical::query(&unsigned, &[SIGNATURE]), "host", &sha256(b""), true);
     let to_sign = string_to_sign("20261124T091407Z", &claim.scope, &request);
     let signed = unsigned + &data_encoding::HEXLOWER.encode(&claim.signing_key(&secret()).sign(&to_sign));
     assert!(verify(&signed, NOW).is_ok() && verify(&signed, NOW.plus(89 * SECOND)).is_ok());

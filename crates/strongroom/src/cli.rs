@@ -1,0 +1,194 @@
+//! Owns the command line of the binary: which command runs, under which of its names, and how its end becomes an exit code.
+//! What a command does is in its own module.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
+use strongroom_model::RegionName;
+
+use crate::host::HostSettings;
+use crate::human::Color;
+use crate::layout::Layout;
+use crate::log::Form;
+use crate::problem::{Exit, Problem};
+use crate::{cloudhsm_cli, dev, host, log};
+
+/// The commands, as people look for them.
+const HELP: &str = "\
+strongroom: a CloudHSM anyone can run
+
+Usage: strongroom [OPTIONS] COMMAND
+
+Try     dev  regions on this machine, for tests
+Use     cloudhsm-cli  users, keys, signatures (also by AWS's name, as a link to this file)
+Other   help  one command        version
+
+Options everywhere: --json, --utc, --color auto|always|never, -v, -vv, -q, --config FILE
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not reachable (try again), 4 refused, 5 findings, 130 interrupted;
+cloudhsm-cli 0 and 1 only, as AWS's
+Variables: STRONGROOM_CONFIG, _DATA, _CLIENT, _LOG; AWS_* as everywhere; CLOUDHSM_ROLE, CLOUDHSM_PIN; NO_COLOR
+";
+
+#[derive(Debug, Parser)]
+#[command(name = "strongroom", version, override_help = HELP, disable_help_subcommand = false)]
+struct Cli {
+    #[command(flatten)]
+    everywhere: Everywhere,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The options that every command has.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Everywhere {
+    /// Results for machines
+    #[arg(long, global = true)]
+    json: bool,
+    /// Times as they are, not as how long ago
+    #[arg(long, global = true)]
+    utc: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+    /// Say more: -v calls and logins, -vv the steps of jobs
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// Say errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE", env = "STRONGROOM_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl Everywhere {
+    fn verbosity(&self) -> i8 {
+        if self.quiet { -1 } else { i8::try_from(self.verbose).unwrap_or(i8::MAX) }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Regions on this machine, for tests
+    Dev(dev::Dev),
+    /// Users, keys, signatures
+    #[command(disable_help_flag = true)]
+    CloudhsmCli {
+        /// As AWS's tool has them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// The HSM host
+    #[command(hide = true)]
+    Hsm(Hsm),
+    /// The version
+    Version,
+}
+
+/// The HSM host, as `dev` starts it.
+#[derive(Clone, Debug, clap::Args)]
+struct Hsm {
+    /// End when standard input does
+    #[arg(long)]
+    child: bool,
+    /// The data folder
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The socket for the API process
+    #[arg(long, value_name = "FILE")]
+    socket: PathBuf,
+    /// A region, once for each
+    #[arg(long, value_name = "NAME", required = true)]
+    region: Vec<String>,
+    /// Keep roots in memory only
+    #[arg(long)]
+    ephemeral: bool,
+    /// The form of the log
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    log: Form,
+}
+
+/// Runs what the arguments say; the first is the name that this program was called by.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let began = Instant::now();
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let name = arguments.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
+    if name == "cloudhsm-cli" {
+        return cloudhsm_cli::run(arguments);
+    }
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(usage) => return print_usage(&usage),
+    };
+    let color = cli.everywhere.color;
+    match dispatch(cli, began) {
+        Ok(code) => ExitCode::from(code),
+        Err(problem) => {
+            print_problem(&problem, color);
+            ExitCode::from(problem.exit_code() as u8)
+        }
+    }
+}
+
+fn dispatch(cli: Cli, began: Instant) -> Result<u8, Problem> {
+    let Cli { everywhere, command } = cli;
+    match command {
+        Command::Dev(command) => dev::run(&command, everywhere.verbosity(), began),
+        Command::CloudhsmCli { arguments } => {
+            let arguments = [OsString::from("cloudhsm-cli")].into_iter().chain(arguments);
+            let succeeded = cloudhsm_cli::run(arguments) == ExitCode::SUCCESS;
+            Ok(if succeeded { Exit::Done } else { Exit::Failed } as u8)
+        }
+        Command::Hsm(command) => run_hsm(command, everywhere.verbosity()).map(|()| Exit::Done as u8),
+        Command::Version => {
+            print(&format!("strongroom {}", env!("CARGO_PKG_VERSION")))?;
+            Ok(Exit::Done as u8)
+        }
+    }
+}
+
+fn run_hsm(command: Hsm, verbosity: i8) -> Result<(), Problem> {
+    log::start(command.log, verbosity);
+    host::run(&HostSettings {
+        socket: command.socket,
+        layout: Layout::new(command.data),
+        regions: command.region.into_iter().map(RegionName::new).collect(),
+        ephemeral: command.ephemeral,
+        is_child: command.child,
+    })
+}
+
+fn print(text: &str) -> Result<(), Problem> {
+    writeln!(io::stdout(), "{text}").map_err(|e| Problem::new("output", "cannot write to standard output").cause(e))
+}
+
+fn print_usage(usage: &clap::Error) -> ExitCode {
+    // Who closed the output does not want to read it.
+    let _ = usage.print();
+    ExitCode::from(if usage.use_stderr() { Exit::Usage } else { Exit::Done } as u8)
+}
+
+/// An error on standard error, its first word red where colour is on.
+fn print_problem(problem: &Problem, color: Color) {
+    let text = problem.to_string();
+    let red = color.is_on(io::stderr().is_terminal(), |name| std::env::var(name).ok());
+    let text = match text.split_once(':') {
+        Some((head, rest)) if red => format!("\u{1b}[1;31m{head}\u{1b}[0m:{rest}"),
+        _ => text,
+    };
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+}
