@@ -62,9 +62,7 @@ impl Timestamp {
         let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
         let (hour, minute, second) = (number(9, 11)?, number(11, 13)?, number(13, 15)?);
         let valid = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
-        valid.then(|| {
-            Self((days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000)
-        })
+        valid.then(|| Self((days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000))
     }
 }
 
@@ -138,13 +136,18 @@ mod tests {
         assert_eq!(t.to_string(), "2026-11-24T09:14:07.112Z");
         assert_eq!(t.basic(), "20261124T091407Z");
         assert_eq!(Timestamp::from_basic("20261124T091407Z"), Some(Timestamp::from_millis(1_795_511_647_000)));
-        assert_eq!(Timestamp::from_basic("20240229T000000Z").map(|t| t.to_string()).unwrap(), "2024-02-29T00:00:00.000Z");
+        assert_eq!(
+            Timestamp::from_basic("20240229T000000Z").map(|t| t.to_string()).unwrap(),
+            "2024-02-29T00:00:00.000Z"
+        );
         assert_eq!(Timestamp::from_millis(-1).to_string(), "1969-12-31T23:59:59.999Z");
     }
 
     #[test]
     fn refuses_other_forms() {
-        for text in ["", "20261124T0914072", "20261324T091407Z", "2026-11-24T09:14Z", "20261124 091407Z", "+0261124T091407Z"] {
+        for text in
+            ["", "20261124T0914072", "20261324T091407Z", "2026-11-24T09:14Z", "20261124 091407Z", "+0261124T091407Z"]
+        {
             assert_eq!(Timestamp::from_basic(text), None, "{text}");
         }
     }

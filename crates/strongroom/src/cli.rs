@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 use strongroom_model::RegionName;
 
 use crate::host::HostSettings;
@@ -185,6 +185,8 @@ fn print_problem(problem: &Problem, color: Color) {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]

@@ -65,8 +65,8 @@ pub fn request_is_answered_once<E: Executor>() {
     for round in 0..ROUNDS {
         let contenders = [1u8, 2].map(|side| -> Contender<Vec<u8>> {
             Box::new(move |tx| {
-                if let Some((_, result)) = requests::get(tx, CLUSTER, "app", &[round; 16])? {
-                    return Ok(result);
+                if let Some(request) = requests::get(tx, CLUSTER, "app", &[round; 16])? {
+                    return Ok(request.result);
                 }
                 let object = Object { object_id: i64::from(round) * 2 + i64::from(side), version: 1, sealed: vec![side] };
                 objects::put(tx, CLUSTER, 1, &object)?;

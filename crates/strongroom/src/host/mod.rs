@@ -2,7 +2,6 @@
 //! to clients over TLS, and answers the API process on a Unix socket. Blocking threads all through: one per connection, so
 //! that a panic ends that connection alone. What is answered is decided in `strongroom-hsm`.
 
-mod arguments;
 mod frames;
 mod key_file;
 mod listeners;
@@ -13,7 +12,6 @@ mod rows;
 mod socket;
 mod tls;
 
-pub use arguments::HostArguments;
 pub use process::{HostSettings, run};
 
 #[cfg(test)]
