@@ -174,7 +174,8 @@ fn check_names(map: &HouseMap, tree: &Tree) -> Findings {
     let named = map.crates.iter().flat_map(|(name, room)| {
         [name].into_iter().chain(&room.imports).chain(&room.imports_in_tests).collect::<Vec<_>>()
     });
-    let unknown: BTreeSet<_> = named.chain(map.owners.values().flatten()).filter(|n| !tree.members.contains(*n)).collect();
+    let unknown: BTreeSet<_> =
+        named.chain(map.owners.values().flatten()).filter(|n| !tree.members.contains(*n)).collect();
     findings.extend(unknown.into_iter().map(|name| format!("house-map.toml names {name}, which is no crate here")));
     findings
 }
@@ -217,7 +218,8 @@ fn check_sources(room: &Room, files: &[RustFile]) -> Findings {
                 findings.push(format!("{at} names {name}"));
             }
             for (package, modules) in &room.only {
-                let named = code.split(&format!("{package}::")).skip(1);
+                let prefix = format!("{package}::");
+                let named = code.split(&prefix).skip(1);
                 for rest in named.filter(|rest| !modules.iter().any(|module| rest.starts_with(module))) {
                     let rest: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
                     findings.push(format!("{at} names {package}::{rest}, but only {} is allowed", list(modules)));

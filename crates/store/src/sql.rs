@@ -368,11 +368,11 @@ mod tests {
 
     #[test]
     fn params_take_values_and_references() {
+        fn check(params: &[Param<'_>]) {
+            let id = Param::Text("backup-a");
+            assert_eq!(params, [id, id, Param::Text("x"), Param::Text("y"), Param::Null, Param::Int(1), Param::Int(5)]);
+        }
         let (id, text) = (BackupId::new("backup-a"), String::from("x"));
-        let params = params![id, &id, text, "y", None::<i64>, Some(true), Timestamp::from_millis(5)];
-        let id = Param::Text("backup-a");
-        let expected =
-            [id, id, Param::Text("x"), Param::Text("y"), Param::Null, Param::Int(1), Param::Int(5)];
-        assert_eq!(params, &expected);
+        check(params![id, &id, text, "y", None::<i64>, Some(true), Timestamp::from_millis(5)]);
     }
 }

@@ -14,7 +14,7 @@ mod region;
 mod running;
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;

@@ -72,7 +72,8 @@ pub fn restore_or_purge<E: Executor>() {
         let id = row.backup_id.clone();
         store.set(move |tx| Ok(backups::insert(tx, &row)?));
         let (early, late) = (id.clone(), id.clone());
-        let too_soon = store.set(move |tx| Ok((backups::restored(tx, &late, at(100))?, backups::purged(tx, &early, at(99))?)));
+        let too_soon =
+            store.set(move |tx| Ok((backups::restored(tx, &late, at(100))?, backups::purged(tx, &early, at(99))?)));
         assert_eq!(too_soon, (false, false));
         let (restored, purged) = (id.clone(), id.clone());
         let contenders: Vec<Contender<bool>> = vec![
@@ -107,8 +108,13 @@ pub fn ready_or_failed<E: Executor>() {
         assert_eq!(winners(race(&store, contenders)), 1);
         let row = store.get(|tx| backups::get(tx, &id)).unwrap();
         match row.state {
-            BackupState::Ready => assert_eq!((row.reason, row.opened_at, row.body), (None, Some(at(5)), Some(b"body".into()))),
-            state => assert_eq!((state, row.reason.as_deref(), row.opened_at), (BackupState::Deleted, Some("cancelled"), None)),
+            BackupState::Ready => {
+                assert_eq!((row.reason, row.opened_at, row.body), (None, Some(at(5)), Some(b"body".into())))
+            }
+            state => assert_eq!(
+                (state, row.reason.as_deref(), row.opened_at),
+                (BackupState::Deleted, Some("cancelled"), None)
+            ),
         }
     }
 }
@@ -210,11 +216,12 @@ pub fn retention_spares_the_newest<E: Executor>() {
 /// Every backup that a query matches is on exactly one page, in order, whichever index it is read by.
 pub fn pages_show_each_row_once<E: Executor>() {
     let store = E::control();
-    let states = [BackupState::Ready, BackupState::CreateInProgress, BackupState::PendingDeletion, BackupState::Deleted];
+    let states =
+        [BackupState::Ready, BackupState::CreateInProgress, BackupState::PendingDeletion, BackupState::Deleted];
     let row = move |n: u8| Backup {
         create_ts: at(i64::from(n / 7)),
-        never_expires: n % 3 == 0,
-        cluster_id: (n % 2 == 0).then(|| ClusterId::from_bytes([n % 4; 7])),
+        never_expires: n.is_multiple_of(3),
+        cluster_id: (n.is_multiple_of(2)).then(|| ClusterId::from_bytes([n % 4; 7])),
         source_backup_id: (n % 2 == 1).then(|| BackupId::from_bytes([n % 6; 7])),
         ..backup(n, states[usize::from(n % 4)])
     };
@@ -237,7 +244,8 @@ pub fn pages_show_each_row_once<E: Executor>() {
                     None => break,
                 }
             }
-            let mut expected: Vec<_> = (0..60).map(row).filter(|b| keep(b)).map(|b| (b.create_ts, b.backup_id)).collect();
+            let mut expected: Vec<_> =
+                (0..60).map(row).filter(|b| keep(b)).map(|b| (b.create_ts, b.backup_id)).collect();
             expected.sort();
             if !ascending {
                 expected.reverse();
@@ -254,7 +262,11 @@ pub fn pages_show_each_row_once<E: Executor>() {
     let sources = [1, 5, 1].map(|n| BackupId::from_bytes([n; 7])).to_vec();
     let of_source = |b: &Backup| b.source_backup_id.as_ref().is_some_and(|id| sources.contains(id));
     check(Query { source_backup_ids: Some(sources.clone()), ..Query::default() }, &of_source);
-    let both = Query { source_backup_ids: Some(sources.clone()), states: Some(vec![BackupState::Deleted]), ..Query::default() };
+    let both = Query {
+        source_backup_ids: Some(sources.clone()),
+        states: Some(vec![BackupState::Deleted]),
+        ..Query::default()
+    };
     check(both, &|b| of_source(b) && b.state == BackupState::Deleted);
     let ids = [7, 3, 7, 200].map(|n| BackupId::from_bytes([n; 7])).to_vec();
     check(Query { backup_ids: Some(ids.clone()), ..Query::default() }, &|b| ids.contains(&b.backup_id));

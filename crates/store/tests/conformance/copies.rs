@@ -44,7 +44,10 @@ pub fn settled_once<E: Executor>() {
         });
         assert_eq!(winners(race(&store, contenders.into())), 1);
         let settled = store.get(|tx| copies::get(tx, &id)).unwrap();
-        assert!(matches!((settled.state, settled.receipt_seq), (CopyState::Ready, Some(1)) | (CopyState::Failed, Some(2))));
+        assert!(matches!(
+            (settled.state, settled.receipt_seq),
+            (CopyState::Ready, Some(1)) | (CopyState::Failed, Some(2))
+        ));
         let late = id.clone();
         let progress = Progress {
             state: CopyState::Sending,
@@ -159,7 +162,8 @@ pub fn outcome_is_given_once<E: Executor>() {
         assert!(store.get(|tx| receipts::outcome(tx, Direction::Given, &peer, &copy)).is_some());
         assert_eq!(store.get(|tx| receipts::outcome(tx, Direction::Got, &peer, &copy)), None);
     }
-    let got = |seq| Receipt { direction: Direction::Got, again: seq > 1, ..receipt(&peer, seq, ReceiptKind::Ready, 200) };
+    let got =
+        |seq| Receipt { direction: Direction::Got, again: seq > 1, ..receipt(&peer, seq, ReceiptKind::Ready, 200) };
     let (first, second, doubled) = (got(1), got(2), got(2));
     let inserted = store.set(move |tx| {
         Ok([receipts::insert_new(tx, &first)?, receipts::insert_new(tx, &second)?, receipts::insert_new(tx, &doubled)?])

@@ -22,7 +22,7 @@ macro_rules! conformance {
                 first_hsm_is_one, addresses_are_not_shared, cluster_goes_or_gets_an_hsm, tags_are_at_most_fifty,
                 initialized_by_the_csr_that_was_checked, active_needs_both, answer_is_given_once,
                 other_input_is_another_call, answers_end, outbox_cursor_moves_once, alarm_stays_as_it_began,
-                pages_show_each_row_once, audit_is_numbered_in_order,
+                pages_show_each_row_once, audit_is_numbered_in_order, row_comes_back_as_it_was,
             }
             copies {
                 settled_once, abandoned_is_corrected_by_a_receipt, lost_is_sent_again, receipt_numbers_have_no_gap,

@@ -31,7 +31,8 @@ pub fn head_moves_once<E: Executor>() {
 /// Twenty wrong passwords at once: five are tried, the rest are locked out; another user is not.
 pub fn login_tries_are_five<E: Executor>() {
     let store = E::vault();
-    let contenders = (0..20).map(|_| -> Contender<Option<i64>> { Box::new(|tx| Ok(logins::reserve(tx, CLUSTER, "app", 5)?)) });
+    let contenders =
+        (0..20).map(|_| -> Contender<Option<i64>> { Box::new(|tx| Ok(logins::reserve(tx, CLUSTER, "app", 5)?)) });
     let mut tried: Vec<_> = race(&store, contenders.collect()).into_iter().filter_map(Result::unwrap).collect();
     tried.sort();
     assert_eq!(tried, [1, 2, 3, 4, 5]);
@@ -68,7 +69,8 @@ pub fn request_is_answered_once<E: Executor>() {
                 if let Some(request) = requests::get(tx, CLUSTER, "app", &[round; 16])? {
                     return Ok(request.result);
                 }
-                let object = Object { object_id: i64::from(round) * 2 + i64::from(side), version: 1, sealed: vec![side] };
+                let object =
+                    Object { object_id: i64::from(round) * 2 + i64::from(side), version: 1, sealed: vec![side] };
                 objects::put(tx, CLUSTER, 1, &object)?;
                 requests::put(tx, CLUSTER, "app", &[round; 16], &[0; 32], &[side], 100 + i64::from(round))?;
                 Ok(vec![side])

@@ -19,7 +19,9 @@ pub(super) fn start(command: &[OsString], url: &str, region: &str) -> Result<Chi
     let (program, arguments) = command.split_first().expect("clap wants one");
     let mut child = Command::new(program);
     child.args(arguments).kill_on_drop(true);
-    MISLEADING.into_iter().for_each(|name| drop(child.env_remove(name)));
+    for name in MISLEADING {
+        child.env_remove(name);
+    }
     child
         .env("AWS_ENDPOINT_URL_CLOUDHSM_V2", url)
         // boto3 and the first AWS CLI read only the second of the two.

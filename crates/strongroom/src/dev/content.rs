@@ -22,9 +22,8 @@ pub(super) struct Content {
 impl Content {
     /// Counts the rows of all regions; a store that cannot be read counts as empty, and its region says so.
     pub(super) fn count(stores: &[Database]) -> Self {
-        let account = AccountId::new(DevCredentials::ACCOUNT);
         let count = |tx: &mut dyn Tx| {
-            Ok::<_, StoreError>([clusters::count(tx, &account)?, hsms::count(tx)?, backups::count(tx)?])
+            Ok::<_, StoreError>([clusters::count(tx)?, hsms::count(tx)?, backups::count(tx)?])
         };
         let mut sum = Self::default();
         for counts in stores.iter().filter_map(|store| store.read_blocking(count).ok()) {

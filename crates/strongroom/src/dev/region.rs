@@ -169,7 +169,7 @@ impl Greeted {
     }
 
     /// Writes down who the region is, starts its engine, and lets callers and peers in.
-    pub(super) async fn start(self, settings: &DevSettings, door: &Door) -> Result<Arc<Region>, Problem> {
+    pub(super) async fn start(self, settings: DevSettings, door: &Door) -> Result<Arc<Region>, Problem> {
         let identity = self.identity()?;
         let links = Links::new(self.identity()?, self.opened.trust.clone());
         let Opened { name, network, layout, control, known, host, link, trust, .. } = self.opened;
@@ -178,7 +178,7 @@ impl Greeted {
         let now = meta::Region { region_id: region_id.clone(), name: name.clone(), roots: self.hello.roots };
         if known.as_ref() != Some(&now) {
             let written = control.write(move |tx| meta::put_region(tx, &now)).await;
-            written.map_err(|e| failed(WriteError::flatten(e)))?;
+            written.map(drop).map_err(|e| failed(WriteError::flatten(e)))?;
         }
         let blobs = Directory::open(&layout.blobs(&name)).map_err(failed)?;
         let parts = Parts {

@@ -253,7 +253,7 @@ impl VaultTx for OverTx<'_> {
 
     fn request(&mut self, cluster: &str, user: &str, request: &[u8; 16]) -> Result<Option<RequestRow>, RowsError> {
         let row = vault::requests::get(self.0, cluster, user, request).map_err(failed)?;
-        Ok(row.map(|(input_digest, result)| RequestRow { input_digest, result }))
+        Ok(row.map(|row| RequestRow { input_digest: row.input_digest, result: row.result }))
     }
 
     fn put_request(

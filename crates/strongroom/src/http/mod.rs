@@ -38,6 +38,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Serves until `stop` resolves; then accepts nothing more and returns when the calls under way have been answered, at the
 /// latest after [`CALL_TIMEOUT`].
 pub async fn serve(listener: TcpListener, front: Arc<Front>, stop: impl Future<Output = ()>) {
+    serve_within(HEAD_TIMEOUT, listener, front, stop).await;
+}
+
+async fn serve_within(
+    head_timeout: Duration,
+    listener: TcpListener,
+    front: Arc<Front>,
+    stop: impl Future<Output = ()>,
+) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (stopping, stopped) = watch::channel(());
     let accepting = async {
@@ -49,7 +58,7 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, stop: impl Future<O
             };
             let (front, stopped) = (front.clone(), stopped.clone());
             tokio::spawn(async move {
-                serve_connection(stream, peer.ip(), front, stopped).await;
+                serve_connection(head_timeout, stream, peer.ip(), front, stopped).await;
                 drop(place);
             });
         }
@@ -65,7 +74,13 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, stop: impl Future<O
 }
 
 /// Serves one connection to its end; when the server stops, to the end of the call under way.
-async fn serve_connection(stream: TcpStream, peer: IpAddr, front: Arc<Front>, mut stopped: watch::Receiver<()>) {
+async fn serve_connection(
+    head_timeout: Duration,
+    stream: TcpStream,
+    peer: IpAddr,
+    front: Arc<Front>,
+    mut stopped: watch::Receiver<()>,
+) {
     // Small answers leave at once; where that cannot be set they only leave later.
     let _ = stream.set_nodelay(true);
     let source_ip: Arc<str> = peer.to_string().into();
@@ -75,7 +90,7 @@ async fn serve_connection(stream: TcpStream, peer: IpAddr, front: Arc<Front>, mu
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         // Twice our own limits, so that the front can say what is wrong.
         .max_buf_size(2 * HEAD_MAX)
         .max_headers(2 * HEADERS_MAX)
