@@ -48,15 +48,16 @@ impl Calls {
     }
 
     fn called(&self, module: &str, body: &str) -> Vec<Function> {
-        let imports = self.imports.get(module);
+        let imported = |name: &str| self.imports.get(module).and_then(|imports| imports.get(name)).cloned();
         let mut called = Vec::new();
         for (path, name) in paths(body) {
             let function = match path {
+                // A function of a type is in the type's module.
+                Some(path) if path.starts_with(char::is_uppercase) => {
+                    (imported(&path).map_or(module.to_owned(), |(module, _)| module), name)
+                }
                 Some(path) => (path, name),
-                None => match imports.and_then(|i| i.get(&name)) {
-                    Some(imported) => imported.clone(),
-                    None => (module.to_owned(), name),
-                },
+                None => imported(&name).unwrap_or((module.to_owned(), name)),
             };
             if self.bodies.contains_key(&function) {
                 called.push(function);
@@ -172,18 +173,20 @@ mod tests {
 
     #[test]
     fn errors_are_found_through_calls_over_files() {
-        let operation = "use crate::operation::{live_cluster};\nuse crate::tags;\n\
+        let operation = "use crate::filter::Filter;\nuse crate::operation::live_cluster;\nuse crate::tags;\n\
                          pub(super) async fn run(\n    x: &X,\n) -> R {\n    decide(x)\n}\n\n\
-                         fn decide(x: &X) -> R {\n    tags::check(x)?;\n    live_cluster(x).map_err(other)\n}\n\n\
+                         fn decide(x: &X) -> R {\n    Filter::read(x)?;\n    tags::check(x)?;\n    live_cluster(x).map_err(other)\n}\n\n\
                          fn unused() {\n    ApiError::internal(\"\", x)\n}\n";
         let files = [
             file("src/operation/create_hsm.rs", operation),
             file("src/operation.rs", "fn live_cluster(x: &X) -> R {\n    Err(ApiError::not_found(x))\n}\n"),
+            file("src/filter.rs", "impl Filter {\n    fn read(x: &X) -> R {\n        ApiError::invalid(x)\n    }\n}\n"),
             file("src/tags.rs", "pub fn check(x: &X) -> R {\n    ApiError::new(ErrorKind::CloudHsmTag, x)\n}\n"),
         ];
         let calls = Calls::of(&files);
         let kinds = calls.errors("create_hsm", "run");
-        assert_eq!(kinds, BTreeSet::from(["CloudHsmResourceNotFoundException", "CloudHsmTagException"]));
+        let short: Vec<_> = kinds.iter().map(|kind| kind.replace("CloudHsm", "").replace("Exception", "")).collect();
+        assert_eq!(short, ["InvalidRequest", "ResourceNotFound", "Tag"]);
     }
 
     #[test]

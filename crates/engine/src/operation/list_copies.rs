@@ -29,8 +29,9 @@ pub(super) async fn run(
     let (region_in, account) = (region.clone(), caller.account.clone());
     let mut all: Vec<Shown> = read(region, move |tx| {
         let after = after.as_ref().map(|(t, id)| (*t, id.as_str()));
-        let outgoing = copies::page(tx, &account, after, limit)?;
-        let incoming = backups::incoming_page(tx, &account, after, limit)?;
+        // One more than is shown tells whether more follow.
+        let outgoing = copies::page(tx, &account, after, limit + 1)?;
+        let incoming = backups::incoming_page(tx, &account, after, limit + 1)?;
         let outgoing = outgoing.into_iter().map(|row| shown::outgoing(&region_in, row, None));
         let incoming = incoming.into_iter().map(|row| shown::incoming(&region_in, tx, row));
         let mut all = outgoing.collect::<Vec<_>>();

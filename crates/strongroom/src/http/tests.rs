@@ -298,7 +298,7 @@ async fn what_asks_for_nothing_is_answered_in_awss_way() {
     let get = server.send_raw(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(get.status, 403);
     let unknown = server.send(&Request { operation: "DescribeEverything", ..describe() }).await;
-    assert_eq!((unknown.status, unknown.error().0.as_str()), (404, "UnknownOperationException"));
+    assert_eq!((unknown.status, unknown.error().0.as_str()), (400, "UnknownOperationException"));
     for answer in [get, unknown] {
         assert_eq!(answer.header("x-amzn-requestid").map(str::len), Some(36));
     }
