@@ -84,7 +84,11 @@ impl<'a> SnapshotSink<'a> {
         if n >= self.upto {
             self.upto = n + STRIDE;
             let (blob_id, upto) = (self.blob_id.clone(), self.upto);
-            self.lease.commit(move |tx, _| Ok((blobs::raise_upto(tx, &blob_id, upto)?, After::Stay))).await?;
+            let open =
+                self.lease.commit(move |tx, _| Ok((blobs::raise_upto(tx, &blob_id, upto)?, After::Stay))).await?;
+            if !open {
+                return Err(Stop::Lost);
+            }
         }
         while self.writing.len() >= IN_FLIGHT {
             if let Some(written) = self.writing.next().await {

@@ -87,9 +87,9 @@ impl Mutation<'_> {
                 jobs::schedule(self.tx, kind, subject, due_at)
             }
             None => {
-                let claim = Claim { kind, subject: subject.to_owned(), epoch: 1 };
-                jobs::insert_claimed(self.tx, kind, subject, &self.region.owner, self.now.plus(job::LEASE))?;
-                self.started.push(claim);
+                let until = self.now.plus(job::LEASE);
+                let epoch = jobs::insert_claimed(self.tx, kind, subject, &self.region.owner, until)?;
+                self.started.push(Claim { kind, subject: subject.to_owned(), epoch });
                 Ok(())
             }
         }
@@ -130,7 +130,7 @@ pub(crate) async fn run(
             let reply = decide(&mut mutation)?;
             let started = mutation.started;
             if let Some(key) = &key {
-                idempotency::insert(tx, key, &stored::reply_to_text(&reply), now.plus(REMEMBERED))?;
+                idempotency::insert(tx, key, &stored::reply_to_text(&reply), now, now.plus(REMEMBERED))?;
             }
             audit::append(tx, now, &audit_event(&region_in, &caller_in, operation, &event, now))?;
             Ok::<_, Refusal>((reply, started))

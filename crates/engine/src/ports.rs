@@ -68,6 +68,8 @@ pub enum HsmsCode {
     Busy,
     /// Again later: the vault is full.
     NoSpace,
+    /// Again later: the vault failed.
+    VaultFailed,
     /// Again with a new envelope: the key it is wrapped to is retired.
     KeyRetired,
     /// Again later: the key that signed it is not pinned here.
@@ -95,7 +97,13 @@ impl HsmsCode {
     pub const fn is_retryable(self) -> bool {
         matches!(
             self,
-            Self::HostDown | Self::Busy | Self::NoSpace | Self::KeyRetired | Self::KeyUnknown | Self::Unpinned
+            Self::HostDown
+                | Self::Busy
+                | Self::NoSpace
+                | Self::VaultFailed
+                | Self::KeyRetired
+                | Self::KeyUnknown
+                | Self::Unpinned
         )
     }
 
@@ -105,6 +113,7 @@ impl HsmsCode {
             Self::HostDown => "hsm-host-down",
             Self::Busy => "busy",
             Self::NoSpace => "no-space",
+            Self::VaultFailed => "vault-failed",
             Self::KeyRetired => "key-retired",
             Self::KeyUnknown => "key-unknown",
             Self::Unpinned => "no-trust",

@@ -9,7 +9,8 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use strongroom_model::BlobId;
@@ -105,16 +106,7 @@ impl Blobs for Directory {
 
     fn delete_chunk(&self, blob: &BlobId, n: u32) -> BlobFuture<()> {
         let blob = blob.clone();
-        self.run(move |root| {
-            let folder = folder(root, &blob);
-            match fs::remove_file(folder.join(n.to_string())) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
-            // The last chunk takes the folder along; one that still holds others stays.
-            let _ = fs::remove_dir(&folder);
-            Ok(())
-        })
+        self.run(move |root| Ok(delete(&folder(root, &blob), n)?))
     }
 
     fn list(&self) -> BlobFuture<Vec<(BlobId, u32)>> {
@@ -127,10 +119,13 @@ fn folder(root: &Path, blob: &BlobId) -> PathBuf {
     root.join(name.get(..2).unwrap_or(name)).join(name)
 }
 
-/// Writes beside the final name and renames, so that no reader meets half a chunk.
+/// Writes beside the final name, under a name of its own, and renames, so that no reader meets half a chunk and two writers
+/// of the same chunk do not meet at all.
 fn put(folder: &Path, n: u32, bytes: &[u8]) -> io::Result<()> {
+    static WRITERS: AtomicU64 = AtomicU64::new(0);
     make_folder(folder)?;
-    let (name, partial) = (folder.join(n.to_string()), folder.join(format!("{n}.partial")));
+    let writer = WRITERS.fetch_add(1, Ordering::Relaxed);
+    let (name, partial) = (folder.join(n.to_string()), folder.join(format!("{n}.{}.{writer}", std::process::id())));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
     file.write_all(bytes)?;
     file.sync_all()?;
@@ -138,13 +133,42 @@ fn put(folder: &Path, n: u32, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Makes a folder and makes its name durable, up to a parent that was there.
+/// Deletes a chunk, what a cut writer left of it, and the folder with its last chunk.
+fn delete(folder: &Path, n: u32) -> io::Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    let own = [n.to_string(), format!("{n}.")];
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if (name == own[0].as_str() || name.starts_with(&own[1]))
+            && let Err(error) = fs::remove_file(entry.path())
+            && error.kind() != ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+    }
+    match fs::remove_dir(folder) {
+        Ok(()) => folder.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all()),
+        // It holds other chunks.
+        Err(_) => File::open(folder).map_or(Ok(()), |folder| folder.sync_all()),
+    }
+}
+
+/// Makes a folder and makes its name durable, up to a parent that was there. One at a time: who finds a folder must not
+/// rely on it before whoever made it has made it durable.
 fn make_folder(path: &Path) -> io::Result<()> {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    make_missing(path)
+}
+
+fn make_missing(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        make_folder(parent)?;
+        make_missing(parent)?;
         match fs::DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             _ => {}
@@ -162,7 +186,7 @@ fn list(root: &Path) -> io::Result<Vec<(BlobId, u32)>> {
             let id = BlobId::new(blob.file_name().to_string_lossy());
             for chunk in fs::read_dir(blob.path())? {
                 let name = chunk?.file_name();
-                if let Ok(n) = name.to_string_lossy().trim_end_matches(".partial").parse() {
+                if let Ok(n) = name.to_string_lossy().split('.').next().unwrap_or_default().parse() {
                     chunks.push((id.clone(), n));
                 }
             }

@@ -10,8 +10,6 @@ pub mod sql;
 pub mod blob;
 pub mod control;
 pub mod error;
-#[cfg(feature = "faults")]
-pub mod fault;
 pub mod lock;
 pub mod migrate;
 pub mod sqlite;

@@ -49,7 +49,8 @@ impl Row {
     /// The cell at an index, from 0. An index or a type that is not there is [`StoreError::Corrupt`].
     pub fn get<T: FromCell>(&self, index: usize) -> Result<T, StoreError> {
         let cell = self.0.get(index).cloned();
-        let cell = cell.ok_or_else(|| StoreError::Corrupt(format!("a row of {} has no column {index}", self.0.len())))?;
+        let cell =
+            cell.ok_or_else(|| StoreError::Corrupt(format!("a row of {} has no column {index}", self.0.len())))?;
         T::from_cell(cell).map_err(|e| StoreError::Corrupt(format!("column {index} {e}")))
     }
 

@@ -83,7 +83,10 @@ impl Database {
 
     /// Runs a closure in a transaction of its own and makes it durable. The closure holds no effect but rows and may be
     /// run again. Dropping the future after its first poll leaves open whether the write happens.
-    pub fn write<T, E, F>(&self, closure: F) -> impl Future<Output = Result<Committed<T>, WriteError<E>>> + Send + use<T, E, F>
+    pub fn write<T, E, F>(
+        &self,
+        closure: F,
+    ) -> impl Future<Output = Result<Committed<T>, WriteError<E>>> + Send + use<T, E, F>
     where
         T: Send + 'static,
         E: Send + 'static,
@@ -269,8 +272,7 @@ impl<'c> SqliteTx<'c> {
 impl Tx for SqliteTx<'_> {
     fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
         let connection = self.connection;
-        let changed =
-            connection.prepare_cached(&positional(sql)).and_then(|mut s| s.execute(params_from_iter(params)));
+        let changed = connection.prepare_cached(&positional(sql)).and_then(|mut s| s.execute(params_from_iter(params)));
         self.noting(changed).map(|n| n as u64)
     }
 
@@ -326,10 +328,8 @@ fn run(connection: &Connection, sql: &str) -> Result<(), StoreError> {
 fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     // Created here for its mode, which SQLite's other files take over.
     std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;

@@ -122,7 +122,9 @@ impl HsmHost {
                     self.keep(line);
                     return Ok(answer);
                 }
-                Err(_) if line.was_idle => line = self.redial(line).await?,
+                Err(error) if line.was_idle && error.kind() != io::ErrorKind::TimedOut => {
+                    line = self.redial(line).await?;
+                }
                 Err(error) => return Err(self.down(&error)),
             }
         }
@@ -276,7 +278,7 @@ fn code(code: FailureCode) -> HsmsCode {
     match code {
         FailureCode::Busy => HsmsCode::Busy,
         FailureCode::NoSpace => HsmsCode::NoSpace,
-        FailureCode::VaultFailed => HsmsCode::HostDown,
+        FailureCode::VaultFailed => HsmsCode::VaultFailed,
         FailureCode::KeyRetired => HsmsCode::KeyRetired,
         FailureCode::KeyUnknown => HsmsCode::KeyUnknown,
         FailureCode::Unpinned => HsmsCode::Unpinned,

@@ -1,6 +1,8 @@
 //! The binary: HTTP, TLS, configuration, command line, processes. It joins what the other crates decide to the machine they
 //! run on and decides nothing of the service itself.
 
+pub mod api_client;
+pub mod aws_config;
 pub mod ca;
 pub mod cli;
 pub mod cloudhsm_cli;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use strongroom_engine::ports;
 use strongroom_model::Timestamp;
+use strongroom_model::id::hex;
 
 /// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,8 +16,21 @@ impl SystemClock {
     /// Milliseconds since 1970.
     pub fn millis(self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(shift())
     }
+}
+
+/// What a test adds to the clock: the number in the file `$STRONGROOM_TEST_CLOCK`, read again each time.
+#[cfg(feature = "test-clock")]
+fn shift() -> i64 {
+    let path = std::env::var_os("STRONGROOM_TEST_CLOCK");
+    let text = path.and_then(|path| std::fs::read_to_string(path).ok());
+    text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+#[cfg(not(feature = "test-clock"))]
+const fn shift() -> i64 {
+    0
 }
 
 #[async_trait]
@@ -41,6 +55,17 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Sixteen bytes in the form of a UUID of version 4: `8c1f0c1e-52b0-4d0e-9a83-6d5a64a0e0a7`.
+pub fn uuid(mut bytes: [u8; 16]) -> String {
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut id = hex(&bytes);
+    for at in [20, 16, 12, 8] {
+        id.insert(at, '-');
+    }
+    id
+}
+
 impl ports::Rng for SystemRng {
     fn fill(&self, bytes: &mut [u8]) {
         aws_lc_rs::rand::fill(bytes).expect("aws-lc aborts rather than fails without entropy");
@@ -61,5 +86,16 @@ impl Tasks {
 impl ports::Spawn for Tasks {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         self.0.spawn(task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_the_form_of_uuids() {
+        assert_eq!(uuid([0xff; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(uuid([0; 16]), "00000000-0000-4000-8000-000000000000");
     }
 }

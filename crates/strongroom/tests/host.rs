@@ -208,7 +208,7 @@ async fn a_key_signs_in_a_cluster_that_was_made_from_its_backup() {
 
     let (clone, clone_hsm) = ids(1);
     host.hsms.install(&clone, &taken.header, &taken.body, chunks, &mut payload).await.unwrap();
-    // No machine has this address (RFC 5737), so that the region's one listener serves the HSM, by its name.
+    // Not a loopback address, so that the region's one listener serves the HSM, by its name.
     let served = host.hsms.serve(&clone, &clone_hsm, "192.0.2.1").await.unwrap();
     assert!(!served.bound);
     let mut restored = host.session(&clone, &clone_hsm, &served);

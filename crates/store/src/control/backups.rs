@@ -6,7 +6,7 @@ use strongroom_model::{AccountId, BackupId, BlobId, ClusterId, CopyId, RegionId,
 
 use crate::control::{Page, READ_MAX};
 use crate::error::StoreError;
-use crate::sql::{Param, Tx};
+use crate::sql::{Param, Table, Tx};
 
 strongroom_model::string_enum! {
     /// Where a backup comes from.
@@ -172,10 +172,7 @@ pub fn count_repair(tx: &mut dyn Tx, id: &BackupId) -> Result<i64, StoreError> {
 pub fn ready(tx: &mut dyn Tx, id: &BackupId, content: &Content<'_>) -> Result<bool, StoreError> {
     let sql = "UPDATE backups SET state = 'READY', digest = $2, body = $3, header = $4, facts = $5, opened_at = $6, \
                deadline_at = NULL WHERE backup_id = $1 AND state = 'CREATE_IN_PROGRESS'";
-    tx.change(
-        sql,
-        params![id, content.digest, content.body, content.header, content.facts, content.opened_at],
-    )
+    tx.change(sql, params![id, content.digest, content.body, content.header, content.facts, content.opened_at])
 }
 
 /// S6, N3, N6 to N9: DELETED with its reason.
@@ -318,10 +315,9 @@ impl Query {
             Self { states: Some(states), .. } => {
                 ("account = $5 AND state = $1", states.iter().map(|s| Param::Text(s.as_str())).collect())
             }
-            Self { never_expires: Some(values), .. } => (
-                "account = $5 AND never_expires = $1",
-                values.iter().map(|v| Param::Int(i64::from(*v))).collect(),
-            ),
+            Self { never_expires: Some(values), .. } => {
+                ("account = $5 AND never_expires = $1", values.iter().map(|v| Param::Int(i64::from(*v))).collect())
+            }
             _ => ("account = $1", vec![Param::Text(self.account.as_str())]),
         }
     }
@@ -331,36 +327,58 @@ fn in_some<T: PartialEq>(wanted: Option<&Vec<T>>, found: Option<&T>) -> bool {
     wanted.is_none_or(|wanted| found.is_some_and(|found| wanted.contains(found)))
 }
 
+/// Rows that are read at once; more follow where the filters leave too few of them.
+const BATCH: u32 = 64;
+
 /// A page of backups by CreateTimestamp. Its cost does not grow with the store: it reads at most 1,000 rows of one index,
-/// and ends short, with a position, where its filters match few of them.
+/// and ends short, with a position, where its filters match few of them. The rows come without body, header and listing.
 pub fn page(tx: &mut dyn Tx, query: &Query) -> Result<Page<Backup>, StoreError> {
-    let (mut rows, read_all) = candidates(tx, query)?;
-    let last_read = rows.last().map(position);
-    rows.retain(|b| query.matches(b));
-    let more = if rows.len() > query.limit as usize {
-        rows.truncate(query.limit as usize);
-        rows.last().map(position)
-    } else {
-        last_read.filter(|_| !read_all)
-    };
-    Ok(Page { rows, more })
+    let limit = query.limit as usize;
+    let (mut rows, mut read, mut after) = (Vec::new(), 0, query.after.clone());
+    loop {
+        let batch = BATCH.max(query.limit + 1).min(READ_MAX);
+        let (found, read_all) = candidates(tx, query, after.as_ref(), batch)?;
+        read += found.len();
+        let last = found.last().map(position);
+        rows.extend(found.into_iter().filter(|b| query.matches(b)));
+        if rows.len() > limit {
+            rows.truncate(limit);
+            let more = rows.last().map(position);
+            return Ok(Page { rows, more });
+        }
+        if read_all || last.is_none() {
+            return Ok(Page { rows, more: None });
+        }
+        if read >= READ_MAX as usize {
+            return Ok(Page { rows, more: last });
+        }
+        after = last;
+    }
 }
+
+type Position = (Timestamp, String);
 
 /// The next rows of the index in order, and whether these were all. Where several values are read, one after the other,
 /// nothing is kept that lies beyond what was read of each.
-fn candidates(tx: &mut dyn Tx, query: &Query) -> Result<(Vec<Backup>, bool), StoreError> {
-    let before = |a: &(Timestamp, String), b: &(Timestamp, String)| if query.ascending { a < b } else { a > b };
+fn candidates(
+    tx: &mut dyn Tx,
+    query: &Query,
+    after: Option<&Position>,
+    batch: u32,
+) -> Result<(Vec<Backup>, bool), StoreError> {
+    let before = |a: &Position, b: &Position| if query.ascending { a < b } else { a > b };
     let mut rows = Vec::new();
-    let mut read_upto: Option<(Timestamp, String)> = None;
+    let mut read_upto: Option<Position> = None;
     if let Some(ids) = &query.backup_ids {
         for id in ids {
-            rows.extend(get(tx, id)?.filter(|b| query.after.as_ref().is_none_or(|after| before(after, &position(b)))));
+            let found = select_listed(tx, "WHERE backup_id = $1", params![id])?;
+            rows.extend(found.into_iter().filter(|b| after.is_none_or(|after| before(after, &position(b)))));
         }
     } else {
         let (condition, values) = query.key();
         for value in values {
-            let found = read_index(tx, query, condition, value)?;
-            if let Some(last) = found.last().map(position).filter(|_| found.len() as u32 == READ_MAX)
+            let found = read_index(tx, query, condition, value, after, batch)?;
+            if let Some(last) = found.last().map(position).filter(|_| found.len() as u32 == batch)
                 && read_upto.as_ref().is_none_or(|upto| before(&last, upto))
             {
                 read_upto = Some(last);
@@ -379,25 +397,36 @@ fn candidates(tx: &mut dyn Tx, query: &Query) -> Result<(Vec<Backup>, bool), Sto
     Ok((rows, read_upto.is_none()))
 }
 
-/// At most 1,000 rows of the index for one value, after the query's position.
+/// The next rows of the index for one value.
 fn read_index(
     tx: &mut dyn Tx,
     query: &Query,
     condition: &str,
     value: Param<'_>,
+    after: Option<&Position>,
+    batch: u32,
 ) -> Result<Vec<Backup>, StoreError> {
-    let (order, compare, start) =
-        if query.ascending { ("ASC", ">", i64::MIN) } else { ("DESC", "<", i64::MAX) };
-    let (at, id) = query.after.clone().unwrap_or((Timestamp::from_millis(start), String::new()));
-    let sql = format!(
+    let (order, compare, start) = if query.ascending { ("ASC", ">", i64::MIN) } else { ("DESC", "<", i64::MAX) };
+    let (at, id) = after.cloned().unwrap_or((Timestamp::from_millis(start), String::new()));
+    let rest = format!(
         "WHERE {condition} AND (create_ts, backup_id) {compare} ($2, $3) \
          ORDER BY create_ts {order}, backup_id {order} LIMIT $4"
     );
-    let mut params = vec![value, Param::Int(at.millis()), Param::Text(&id), Param::Int(i64::from(READ_MAX))];
+    let mut params = vec![value, Param::Int(at.millis()), Param::Text(&id), Param::Int(i64::from(batch))];
     if condition.contains("$5") {
         params.push(Param::Text(query.account.as_str()));
     }
-    tx.select(&sql, &params)
+    select_listed(tx, &rest, &params)
+}
+
+/// Rows without what a list does not show and what may be long.
+fn select_listed(tx: &mut dyn Tx, rest: &str, params: &[Param<'_>]) -> Result<Vec<Backup>, StoreError> {
+    let columns = Backup::COLUMNS.iter().map(|column| match *column {
+        "body" | "header" | "listing" => "NULL",
+        column => column,
+    });
+    let sql = format!("SELECT {} FROM backups {rest}", columns.collect::<Vec<_>>().join(", "));
+    tx.query(&sql, params)?.into_iter().map(Backup::from_row).collect()
 }
 
 fn position(row: &Backup) -> (Timestamp, String) {

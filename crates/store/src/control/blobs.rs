@@ -59,19 +59,15 @@ pub fn all(tx: &mut dyn Tx) -> Result<Vec<Blob>, StoreError> {
     tx.select("ORDER BY blob_id", &[])
 }
 
-/// Raises `upto` of a blob that is being written, before a chunk beyond it is.
-pub fn raise_upto(tx: &mut dyn Tx, id: &BlobId, upto: u32) -> Result<(), StoreError> {
-    let sql = "UPDATE blobs SET upto = $2 WHERE blob_id = $1 AND state = 'writing' AND upto < $2";
-    tx.execute(sql, params![id, upto]).map(drop)
+/// Raises `upto` of a blob before a chunk beyond it is written: whether the blob may still be written.
+pub fn raise_upto(tx: &mut dyn Tx, id: &BlobId, upto: u32) -> Result<bool, StoreError> {
+    let sql = "UPDATE blobs SET upto = CASE WHEN upto < $2 THEN $2 ELSE upto END \
+               WHERE blob_id = $1 AND state = 'writing'";
+    tx.change(sql, params![id, upto])
 }
 
 /// S5, N6: every byte is there. Chunks that are not recorded yet are recorded now.
-pub fn durable(
-    tx: &mut dyn Tx,
-    id: &BlobId,
-    inline: Option<&[u8]>,
-    chunks: &[ChunkRow],
-) -> Result<bool, StoreError> {
+pub fn durable(tx: &mut dyn Tx, id: &BlobId, inline: Option<&[u8]>, chunks: &[ChunkRow]) -> Result<bool, StoreError> {
     for chunk in chunks {
         record_chunk(tx, id, chunk)?;
     }
@@ -122,9 +118,10 @@ pub fn pins(tx: &mut dyn Tx) -> Result<Vec<(BlobId, String)>, StoreError> {
     rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
-/// N4: a chunk is durable.
+/// N4: a chunk of a blob that is being written is durable: whether this was news.
 pub fn record_chunk(tx: &mut dyn Tx, id: &BlobId, chunk: &ChunkRow) -> Result<bool, StoreError> {
-    let sql = "INSERT INTO blob_chunks (blob_id, n, digest, length) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+    let sql = "INSERT INTO blob_chunks (blob_id, n, digest, length) SELECT $1, $2, $3, $4 \
+               WHERE EXISTS (SELECT 1 FROM blobs WHERE blob_id = $1 AND state = 'writing') ON CONFLICT DO NOTHING";
     tx.change(sql, params![id, chunk.n, chunk.digest, chunk.length])
 }
 

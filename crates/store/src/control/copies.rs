@@ -99,10 +99,7 @@ impl Copy {
     /// The tags it will have there.
     pub fn frozen_tags(&self) -> Vec<Tag> {
         let words: Vec<_> = self.tags.0.split_terminator('\u{1f}').collect();
-        words
-            .chunks_exact(2)
-            .map(|pair| Tag { key: pair[0].to_owned(), value: pair[1].to_owned() })
-            .collect()
+        words.chunks_exact(2).map(|pair| Tag { key: pair[0].to_owned(), value: pair[1].to_owned() }).collect()
     }
 }
 
@@ -188,10 +185,7 @@ pub fn record(tx: &mut dyn Tx, id: &CopyId, p: &Progress) -> Result<bool, StoreE
                reason_code = CASE WHEN finished_at IS NULL THEN $6 ELSE reason_code END, \
                reason = CASE WHEN finished_at IS NULL THEN $7 ELSE reason END \
                WHERE copy_id = $1 AND (finished_at IS NULL OR lost = 1)";
-    tx.change(
-        sql,
-        params![id, p.state, p.attempt, p.chunks_done, p.next_attempt_at, p.reason_code, p.reason],
-    )
+    tx.change(sql, params![id, p.state, p.attempt, p.chunks_done, p.next_attempt_at, p.reason_code, p.reason])
 }
 
 /// K8: the deadline has passed; it never un-passes.

@@ -24,18 +24,22 @@ pub struct Key {
 pub fn find(tx: &mut dyn Tx, key: &Key, now: Timestamp) -> Result<Option<String>, StoreError> {
     let sql = "SELECT answer FROM idempotency WHERE account = $1 AND principal = $2 AND operation = $3 \
                AND invocation_id = $4 AND input_digest = $5 AND expires_at > $6";
-    tx.query_value(
-        sql,
-        params![key.account, key.principal, key.operation, key.invocation_id, key.input_digest, now],
-    )
+    tx.query_value(sql, params![key.account, key.principal, key.operation, key.invocation_id, key.input_digest, now])
 }
 
-/// Keeps the answer of a call until `expires_at`.
-pub fn insert(tx: &mut dyn Tx, key: &Key, answer: &str, expires_at: Timestamp) -> Result<(), StoreError> {
+/// Keeps the answer of a call until `expires_at`. An answer that still counts is never replaced: that is a conflict.
+pub fn insert(
+    tx: &mut dyn Tx,
+    key: &Key,
+    answer: &str,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "DELETE FROM idempotency WHERE account = $1 AND principal = $2 AND operation = $3 \
+               AND invocation_id = $4 AND input_digest = $5 AND expires_at <= $6";
+    tx.execute(sql, params![key.account, key.principal, key.operation, key.invocation_id, key.input_digest, now])?;
     let sql = "INSERT INTO idempotency (account, principal, operation, invocation_id, input_digest, answer, expires_at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7) \
-               ON CONFLICT (account, principal, operation, invocation_id, input_digest) \
-               DO UPDATE SET answer = $6, expires_at = $7";
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
     tx.execute(
         sql,
         params![key.account, key.principal, key.operation, key.invocation_id, key.input_digest, answer, expires_at],

@@ -1,4 +1,5 @@
-//! control.jobs: what is under way, and who has it. A claim raises the epoch; every record is conditional on it.
+//! control.jobs: what is under way, and who has it. Each claim takes an epoch that no claim had before, of this job or of
+//! one of the same name that was removed; every record is conditional on it.
 
 use strongroom_model::Timestamp;
 
@@ -34,7 +35,7 @@ table! {
         kind: JobKind,
         /// To what.
         subject: String,
-        /// Raised by each claim.
+        /// That of its last claim; 0 before the first.
         epoch: i64,
         /// Who has it; nobody where absent.
         owner: Option<String>,
@@ -51,16 +52,24 @@ table! {
     }
 }
 
-/// Inserts a job that its own process has claimed already.
+/// Inserts a job that its own process has claimed already: its epoch.
 pub fn insert_claimed(
     tx: &mut dyn Tx,
     kind: JobKind,
     subject: &str,
     owner: &str,
     lease_until: Timestamp,
-) -> Result<(), StoreError> {
-    let owner = Some(owner.to_owned());
-    tx.insert(&Job { kind, subject: subject.into(), epoch: 1, owner, lease_until, ..Job::default() })
+) -> Result<i64, StoreError> {
+    let (owner, epoch) = (Some(owner.to_owned()), next_epoch(tx)?);
+    tx.insert(&Job { kind, subject: subject.into(), epoch, owner, lease_until, ..Job::default() })?;
+    Ok(epoch)
+}
+
+/// An epoch that no claim had before.
+fn next_epoch(tx: &mut dyn Tx) -> Result<i64, StoreError> {
+    tx.execute("UPDATE meta SET job_epoch = job_epoch + 1 WHERE one = 1", &[])?;
+    let epoch = tx.query_value("SELECT job_epoch FROM meta WHERE one = 1", &[])?;
+    epoch.ok_or_else(|| StoreError::Corrupt("meta has no row".into()))
 }
 
 /// Inserts a job that waits for a row.
@@ -130,10 +139,10 @@ pub fn claim_due(
     let sql = "WHERE due_at <= $1 AND lease_until < $1 ORDER BY due_at LIMIT $2";
     let mut jobs: Vec<Job> = tx.select(sql, params![now, limit])?;
     for job in &mut jobs {
-        let sql = "UPDATE jobs SET epoch = epoch + 1, owner = $3, lease_until = $4, waits_for = NULL \
+        job.epoch = next_epoch(tx)?;
+        let sql = "UPDATE jobs SET epoch = $3, owner = $4, lease_until = $5, waits_for = NULL \
                    WHERE kind = $1 AND subject = $2";
-        tx.execute(sql, params![job.kind, job.subject, owner, lease_until])?;
-        job.epoch += 1;
+        tx.execute(sql, params![job.kind, job.subject, job.epoch, owner, lease_until])?;
     }
     Ok(jobs)
 }

@@ -15,7 +15,8 @@ pub fn compare_and_set(tx: &mut dyn Tx, cluster_id: &str, version: i64, sealed: 
     if tx.change(sql, params![cluster_id, version, sealed])? {
         return Ok(true);
     }
-    let sql = "INSERT INTO heads (cluster_id, version, sealed) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    // Only a cluster that never had a head begins one, and it begins at 1.
+    let sql = "INSERT INTO heads (cluster_id, version, sealed) SELECT $1, $2, $3 WHERE $2 = 1 ON CONFLICT DO NOTHING";
     tx.change(sql, params![cluster_id, version, sealed])
 }
 

@@ -195,7 +195,7 @@ fn call(key: Key, answer: String) -> Contender<String> {
             return Ok(answer);
         }
         audit::append(tx, at(10), &answer)?;
-        idempotency::insert(tx, &key, &answer, at(20))?;
+        idempotency::insert(tx, &key, &answer, at(0), at(20))?;
         Ok(answer.clone())
     })
 }
@@ -224,7 +224,7 @@ pub fn answers_end<E: Executor>() {
     let store = E::control();
     store.set(|tx| {
         for n in 0..5 {
-            idempotency::insert(tx, &key(n, 0), "answer", at(20 + i64::from(n)))?;
+            idempotency::insert(tx, &key(n, 0), "answer", at(0), at(20 + i64::from(n)))?;
         }
         Ok(())
     });

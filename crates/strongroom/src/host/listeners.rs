@@ -103,9 +103,10 @@ impl Listeners {
         lock(&self.state)
     }
 
-    /// Binds the HSM's own address; `None` if that cannot be.
+    /// Binds the HSM's own address; `None` if that cannot be. Only this machine reaches a loopback address; no other is
+    /// taken at the control plane's word.
     fn bind_eni_ip(&self, address: &str, hsm: &str) -> Option<Bound> {
-        let ip: Ipv4Addr = address.parse().ok()?;
+        let ip = address.parse().ok().filter(Ipv4Addr::is_loopback)?;
         let listener = TcpListener::bind((ip, PORT)).ok()?;
         self.accept_on(listener, Some(hsm.to_owned())).ok()?;
         Some(Bound { is_eni_ip: true, address: address.to_owned(), port: PORT })

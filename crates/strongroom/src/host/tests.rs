@@ -57,6 +57,8 @@ async fn a_region_is_founded_and_its_calls_are_answered() {
     assert!(host.is_up());
     host.learn(&founded);
     assert_eq!(host.hello().await.unwrap(), founded);
+    #[cfg(target_os = "linux")]
+    assert_eq!(rustix::process::dumpable_behavior().unwrap(), rustix::process::DumpableBehavior::NotDumpable);
     let key = Layout::new(folder.path().join("data")).root_key(&region());
     assert!(!crate::files::is_readable_by_others(&key).unwrap());
 

@@ -23,7 +23,8 @@ use strongroom_wire::sigv4::{self, Claim, Expected};
 use strongroom_wire::{Answer, BODY_MAX, DecodeError, Head, Target, Verified, decode_call, front};
 
 use super::credentials::{Credentials, Principal, SigningKeys};
-use super::{CALL_TIMEOUT, HEAD_MAX, HEADERS_MAX, request_id};
+use super::{CALL_TIMEOUT, HEAD_MAX, HEADERS_MAX};
+use crate::seams::{random, uuid};
 
 /// The signing name of both services.
 const SIGNING_NAME: &str = "cloudhsm";
@@ -72,7 +73,7 @@ impl Front {
         B: Body<Data = Bytes> + Unpin,
     {
         let _counted = Counted::new(&self.under_way);
-        let request_id = request_id::new();
+        let request_id = uuid(random());
         let (parts, body) = request.into_parts();
         let head = match head(&parts) {
             Ok(head) => head,

@@ -5,7 +5,6 @@
 
 mod credentials;
 mod front;
-mod request_id;
 
 use std::convert::Infallible;
 use std::net::IpAddr;

@@ -509,7 +509,7 @@ pub fn ready_copies(api: &mut Api, backup_id: &BackupId) -> Vec<Backup> {
 /// Every file below a folder.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    entries.flatten().flat_map(|e| if e.path().is_dir() { files(&e.path()) } else { vec![e.path()] }).collect()
+    entries.flatten().flat_map(|e| if e.path().is_dir() { files(&e.path()) } else if e.path().is_file() { vec![e.path()] } else { Vec::new() }).collect()
 }
 
 /// An empty structure.

@@ -1,0 +1,24 @@
+# demo   tells the story with real commands: a key made in one region signs in another, and a copy survives kill -9
+# test   everything that must hold before a change goes in; ends with the test runner's own summary
+# bench  measures this machine: durable writes, signatures, copies
+
+TOOLS := target/tools
+export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
+
+.PHONY: demo test bench
+demo:
+	@scripts/demo.sh
+
+test: $(TOOLS)/installed
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo xtask map
+	cargo xtask drift
+	cargo deny --locked check bans licenses sources
+	scripts/run-tests.sh
+
+bench:
+	@scripts/bench.sh
+
+$(TOOLS)/installed: scripts/install-tools.sh
+	@scripts/install-tools.sh $(TOOLS)

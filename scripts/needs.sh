@@ -1,0 +1,35 @@
+# Sourced by the other scripts. needs COMMAND=PACKAGE... goes on if all commands are there; where some are missing it
+# installs their Debian packages if it may, and else names them in one line and ends.
+
+has() {
+    # The module that makes virtual environments is a package of its own on Debian, without a command.
+    if [ "$1" = python3-venv ]; then python3 -c 'import ensurepip, venv' 2>/dev/null; else command -v "$1" >/dev/null; fi
+}
+
+needs() {
+    local pair missing=() packages=()
+    for pair in "$@"; do
+        if ! has "${pair%%=*}"; then
+            missing+=("${pair%%=*}")
+            packages+=("${pair##*=}")
+        fi
+    done
+    if [ ${#missing[@]} -eq 0 ]; then return; fi
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+        echo "missing: ${missing[*]} (on Debian: apt-get install ${packages[*]})" >&2
+        exit 1
+    fi
+    echo "installing ${packages[*]}" >&2
+    if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${packages[@]}"; } \
+        >/dev/null; then
+        echo "missing: ${missing[*]} (apt-get could not install ${packages[*]})" >&2
+        exit 1
+    fi
+}
+
+needs_rust() {
+    if ! command -v cargo >/dev/null; then
+        echo "missing: cargo (Rust: https://rustup.rs)" >&2
+        exit 1
+    fi
+}
