@@ -1,6 +1,6 @@
 # demo   tells the story with real commands: a key made in one region signs in another, and a copy survives kill -9
 # test   everything that must hold before a change goes in; ends with the test runner's own summary
-# bench  measures this machine: durable writes, signatures, copies
+# bench  measures the release binary on this machine: start, calls, copies, keys, signatures
 
 TOOLS := target/tools
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
@@ -18,7 +18,7 @@ test: $(TOOLS)/installed
 	scripts/run-tests.sh
 
 bench:
-	@scripts/bench.sh
+	cargo bench --locked --package strongroom
 
 $(TOOLS)/installed: scripts/install-tools.sh
 	@scripts/install-tools.sh $(TOOLS)

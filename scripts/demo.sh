@@ -198,8 +198,8 @@ load_keys() {
     expect $((KEYS + 1)) "$(grep -c '"error_code": 0' load.out)"
 }
 
-# Chunks of the newest blob in the destination's storage.
-chunks_there() { find data -path '*eu-west-1*' -path '*/blobs/*' -type f -newer "$work/asked" ! -name '*.partial' | wc -l; }
+# Chunks that came into the destination's storage since the copy was asked for.
+chunks_there() { find data/eu-west-1/blobs -type f -newer "$work/asked" -regex '.*/[0-9]+' | wc -l; }
 
 cut_copy() {
     stop_server -TERM

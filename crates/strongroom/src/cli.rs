@@ -5,17 +5,18 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use clap::{ArgAction, Parser, Subcommand};
 use strongroom_model::RegionName;
 
+use crate::api_client::FromEnvironment;
 use crate::host::HostSettings;
 use crate::human::Color;
 use crate::layout::Layout;
 use crate::log::Form;
 use crate::problem::{Exit, Problem};
-use crate::{cloudhsm_cli, dev, host, log};
+use crate::{ca, cloudhsm_cli, configure, dev, host, log, quickstart};
 
 /// The commands, as people look for them.
 const HELP: &str = "\
@@ -75,6 +76,10 @@ impl Everywhere {
 enum Command {
     /// Regions on this machine, for tests
     Dev(dev::Dev),
+    /// A cluster, a user and a key, ready to use
+    Quickstart(quickstart::Quickstart),
+    /// Write client files for a cluster
+    Configure(configure::Configure),
     /// Users, keys, signatures
     #[command(disable_help_flag = true)]
     CloudhsmCli {
@@ -82,6 +87,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// A customer CA without OpenSSL
+    #[command(subcommand)]
+    Ca(ca::CaCommand),
     /// The HSM host
     #[command(hide = true)]
     Hsm(Hsm),
@@ -138,17 +146,23 @@ fn dispatch(cli: Cli, began: Instant) -> Result<u8, Problem> {
     let Cli { everywhere, command } = cli;
     match command {
         Command::Dev(command) => dev::run(&command, everywhere.verbosity(), began),
+        Command::Quickstart(command) => done(quickstart::run(&command, &mut io::stdout())),
+        Command::Configure(command) => {
+            done(configure::run_configure(&command, &FromEnvironment, &mut io::stdout()))
+        }
+        Command::Ca(command) => done(ca::run(command, SystemTime::now(), &mut io::stdout())),
         Command::CloudhsmCli { arguments } => {
             let arguments = [OsString::from("cloudhsm-cli")].into_iter().chain(arguments);
             let succeeded = cloudhsm_cli::run(arguments) == ExitCode::SUCCESS;
             Ok(if succeeded { Exit::Done } else { Exit::Failed } as u8)
         }
-        Command::Hsm(command) => run_hsm(command, everywhere.verbosity()).map(|()| Exit::Done as u8),
-        Command::Version => {
-            print(&format!("strongroom {}", env!("CARGO_PKG_VERSION")))?;
-            Ok(Exit::Done as u8)
-        }
+        Command::Hsm(command) => done(run_hsm(command, everywhere.verbosity())),
+        Command::Version => done(print(&format!("strongroom {}", env!("CARGO_PKG_VERSION")))),
     }
+}
+
+fn done(outcome: Result<(), Problem>) -> Result<u8, Problem> {
+    outcome.map(|()| Exit::Done as u8)
 }
 
 fn run_hsm(command: Hsm, verbosity: i8) -> Result<(), Problem> {

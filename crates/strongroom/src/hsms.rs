@@ -98,7 +98,8 @@ impl HsmHost {
             let answer = receive(&mut stream).await?;
             io::Result::Ok((stream, answer))
         });
-        let (stream, answer) = greeted.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|e| self.down(&e))?;
+        let (stream, answer) =
+            greeted.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|e| self.down(&e))?;
         match answer {
             Answer::Hello(hello) => {
                 self.is_up.store(true, Ordering::Release);

@@ -18,6 +18,7 @@ pub mod log;
 pub mod peer_link;
 pub mod port_holder;
 pub mod problem;
+pub mod quickstart;
 pub mod region_file;
 pub mod seams;
 pub mod supervise;

@@ -1,7 +1,8 @@
 //! Owns how events look on standard error: one line each, for people (`09:15:21  copy  copy-7xa3l3fvxrr  text`) or as JSON
 //! (`ts, level, region, kind, id, request_id, text`). What is shown follows the level: warnings and outcomes by default,
 //! calls and logins with `-v`, the steps of jobs with `-vv`. An event says what it is about in the fields `kind` (or its
-//! target), `region`, `id` (or `copy`, `backup`, `cluster`) and `request_id`; any other field is appended to its text.
+//! target), `region`, `id` (or `copy`, `backup`, `cluster`) and `request_id`; any other field is appended to its text. The
+//! end of a copy has a form of its own.
 
 use std::fmt::{self, Debug, Write as _};
 use std::io::{self, IsTerminal, Write as _};
@@ -12,10 +13,11 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use crate::human::{size, took};
 use crate::seams::SystemClock;
 
-/// Targets that are kinds themselves.
-const KINDS: [&str; 1] = ["copy"];
+/// The target and kind of what becomes of copies.
+const COPY: &str = "copy";
 /// Fields that name what an event is about; the first that is there counts.
 const SUBJECTS: [&str; 4] = ["id", "copy", "backup", "cluster"];
 
@@ -68,9 +70,8 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut entry = Entry::default();
         event.record(&mut entry);
-        let target = event.metadata().target();
-        if entry.kind.is_none() && KINDS.contains(&target) {
-            entry.kind = Some(target.to_owned());
+        if event.metadata().target() == COPY {
+            entry.tell_copy();
         }
         let now = Timestamp::from_millis(SystemClock.millis());
         let mut line = match self.form {
@@ -91,30 +92,25 @@ struct Entry {
     id: Option<String>,
     request_id: Option<String>,
     text: String,
-    rest: String,
+    /// All others, in their order.
+    rest: Vec<(&'static str, String)>,
 }
 
 impl Visit for Entry {
     fn record_str(&mut self, field: &Field, value: &str) {
-        let slot = match field.name() {
-            "kind" => &mut self.kind,
-            "region" => &mut self.region,
-            name if SUBJECTS.contains(&name) && self.id.is_none() => &mut self.id,
-            "request_id" => &mut self.request_id,
-            _ => return self.record_debug(field, &format_args!("{value}")),
-        };
-        *slot = Some(one_line(value.to_owned()));
+        let value = one_line(value.to_owned());
+        match field.name() {
+            "kind" => self.kind = Some(value),
+            "region" => self.region = Some(value),
+            "request_id" => self.request_id = Some(value),
+            "message" => self.text = value,
+            name if SUBJECTS.contains(&name) && self.id.is_none() => self.id = Some(value),
+            name => self.rest.push((name, value)),
+        }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        match field.name() {
-            "message" => self.text = one_line(format!("{value:?}")),
-            "kind" | "region" | "request_id" => self.record_str(field, &format!("{value:?}")),
-            name if SUBJECTS.contains(&name) && self.id.is_none() => self.record_str(field, &format!("{value:?}")),
-            name => {
-                let _ = write!(self.rest, ", {name} {}", one_line(format!("{value:?}")));
-            }
-        }
+        self.record_str(field, &format!("{value:?}"));
     }
 }
 
@@ -127,14 +123,33 @@ impl Entry {
         }
     }
 
+    /// The end of a copy: `us-east-1 -> eu-west-1  ready in 41 ms, 9.6 KiB`.
+    fn tell_copy(&mut self) {
+        self.kind = Some(COPY.to_owned());
+        let number = |text: &str| text.parse::<i64>().ok();
+        let found = |name: &str| self.rest.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str());
+        let (Some(region), Some(to), Some(state)) = (&self.region, found("to"), found("state")) else { return };
+        let took = found("took_ms").and_then(number).map(|ms| format!(" in {}", took(ms))).unwrap_or_default();
+        let bytes = found("bytes").and_then(number).and_then(|n| u64::try_from(n).ok());
+        let bytes = bytes.map(|bytes| format!(", {}", size(bytes))).unwrap_or_default();
+        self.text = format!("{region} -> {to}  {state}{took}{bytes}");
+        self.rest.retain(|(name, _)| !["to", "state", "took_ms", "bytes"].contains(name));
+    }
+
+    fn whole_text(&self) -> String {
+        let rest = self.rest.iter().map(|(name, value)| format!(", {name} {value}"));
+        [self.text.clone()].into_iter().chain(rest).collect()
+    }
+
     fn text(&self, now: Timestamp, level: Level, full_time: bool) -> String {
         let time = now.to_string();
         let mut line = if full_time { time } else { time[11..19].to_owned() };
-        let subject = self.id.as_deref().or(self.region.as_deref());
-        for part in [Some(self.kind(level)), subject].into_iter().flatten() {
+        // The text of a copy names its regions.
+        let region = self.region.as_deref().filter(|_| self.kind.as_deref() != Some(COPY));
+        for part in [Some(self.kind(level)), region, self.id.as_deref()].into_iter().flatten() {
             let _ = write!(line, "  {part}");
         }
-        let _ = write!(line, "  {}{}", self.text, self.rest);
+        let _ = write!(line, "  {}", self.whole_text());
         if let Some(request) = &self.request_id {
             let _ = write!(line, "  request {request}");
         }
@@ -151,13 +166,13 @@ impl Entry {
                 object.insert(name.into(), value.as_str().into());
             }
         }
-        object.insert("text".into(), format!("{}{}", self.text, self.rest).into());
+        object.insert("text".into(), self.whole_text().into());
         serde_json::Value::Object(object).to_string()
     }
 }
 
 fn is_ours(target: &str) -> bool {
-    target.starts_with("strongroom") || KINDS.contains(&target)
+    target.starts_with("strongroom") || target == COPY
 }
 
 /// A value must not be able to begin a line of its own, or to speak to the terminal.
@@ -180,29 +195,50 @@ mod tests {
 
     const AT: Timestamp = Timestamp::from_millis(1_795_511_647_112);
 
-    fn entry() -> Entry {
-        Entry {
-            kind: Some("copy".into()),
+    fn settled() -> Entry {
+        let fields = [("to", "eu-west-1"), ("state", "ready"), ("took_ms", "41"), ("bytes", "9830")];
+        let mut entry = Entry {
             id: Some("copy-7xa3l3fvxrr".into()),
             region: Some("us-east-1".into()),
-            text: "us-east-1 -> eu-west-1  ready in 41 ms, 9.6 KiB".into(),
+            text: "copy settled".into(),
+            rest: fields.map(|(name, value)| (name, value.to_owned())).into(),
             ..Entry::default()
-        }
+        };
+        entry.tell_copy();
+        entry
     }
 
     #[test]
     fn people_read_a_line() {
-        let line = entry().text(AT, Level::INFO, false);
+        let line = settled().text(AT, Level::INFO, false);
         assert_eq!(line, "09:14:07  copy  copy-7xa3l3fvxrr  us-east-1 -> eu-west-1  ready in 41 ms, 9.6 KiB");
-        let warning = Entry { id: None, text: "user app is locked".into(), ..entry() };
-        assert_eq!(warning.text(AT, Level::WARN, true), "2026-11-24T09:14:07.112Z  warn  us-east-1  user app is locked");
+        let warning = Entry {
+            region: Some("us-east-1".into()),
+            id: Some("backup-a".into()),
+            text: "backup failed".into(),
+            rest: vec![("reason", "deadline".into())],
+            ..Entry::default()
+        };
+        let expected = "2026-11-24T09:14:07.112Z  warn  us-east-1  backup-a  backup failed, reason deadline";
+        assert_eq!(warning.text(AT, Level::WARN, true), expected);
+        let call = Entry {
+            kind: Some("call".into()),
+            region: Some("us-east-1".into()),
+            request_id: Some("8c1f0c1e".into()),
+            text: "CopyBackupToRegion  200  42 ms  user/test".into(),
+            ..Entry::default()
+        };
+        let expected = "09:14:07  call  us-east-1  CopyBackupToRegion  200  42 ms  user/test  request 8c1f0c1e";
+        assert_eq!(call.text(AT, Level::DEBUG, false), expected);
     }
 
     #[test]
     fn machines_read_json() {
-        let value: serde_json::Value = serde_json::from_str(&entry().json(AT, Level::INFO)).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&settled().json(AT, Level::INFO)).unwrap();
         assert_eq!(value["ts"], "2026-11-24T09:14:07.112Z");
         assert_eq!(value["kind"], "copy");
+        assert_eq!(value["id"], "copy-7xa3l3fvxrr");
+        assert_eq!(value["text"], "us-east-1 -> eu-west-1  ready in 41 ms, 9.6 KiB");
         assert_eq!(value["level"], "info");
         assert_eq!(value.get("request_id"), None);
     }

@@ -83,7 +83,8 @@ async fn a_region_is_founded_and_its_calls_are_answered() {
 async fn another_regions_control_store_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     hello(&start(folder.path(), true)).await.unwrap();
-    let other = Known { region_id: Some(RegionId::new("other")), roots: vec!["0123456789abcdef".into()], is_empty: false };
+    let other =
+        Known { region_id: Some(RegionId::new("other")), roots: vec!["0123456789abcdef".into()], is_empty: false };
     let refused = HsmHost::new(folder.path().join("hsm.sock"), region(), other).hello().await.unwrap_err();
     assert_eq!(refused.code, HsmsCode::Invalid);
     assert!(refused.text.contains("is region other"), "{refused}");

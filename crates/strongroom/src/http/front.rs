@@ -197,7 +197,7 @@ impl Visit<'_> {
     }
 
     fn log(&self, outcome: &Result<Reply, ApiError>, started: Instant) {
-        let (region, request_id) = (self.region.unwrap_or("-"), self.request_id);
+        let (region, request_id) = (self.region, self.request_id);
         let operation = self.target.operation.name();
         if let Some(cause) = outcome.as_ref().err().and_then(ApiError::cause) {
             tracing::error!(kind = "call", region, request_id, "{operation} failed: {cause}");

@@ -174,7 +174,9 @@ impl PeerConnection for Connection {
         let trusted = self.trust.peer(&self.peer.region_id);
         if trusted.as_ref() != Some(&self.peer) {
             self.end.close();
-            return Err(PeerDown(trusted.map_or_else(|| NO_TRUST.into(), |_| format!("the file of {name} has changed"))));
+            return Err(PeerDown(
+                trusted.map_or_else(|| NO_TRUST.into(), |_| format!("the file of {name} has changed")),
+            ));
         }
         match timeout(ANSWER_TIMEOUT, self.exchange(&message)).await {
             Ok(Ok(answer)) => Ok(answer),

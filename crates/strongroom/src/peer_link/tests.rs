@@ -84,7 +84,10 @@ fn chunk(n: u32, bytes: usize) -> Message {
 async fn messages_are_answered_side_by_side_and_the_peer_is_known() {
     let (source, destination, _) = pair().await;
     let links = source.links();
-    assert_eq!(links.list(), [Peer { name: RegionName::new("eu-west-1"), region_id: destination.file.region_id.clone() }]);
+    assert_eq!(
+        links.list(),
+        [Peer { name: RegionName::new("eu-west-1"), region_id: destination.file.region_id.clone() }]
+    );
     let connection = links.connect(&destination.file.region_id).await.unwrap();
     assert_eq!(connection.ask(status()).await.unwrap(), Answer::Retry(Reason::new("echo", "us-east-1")));
     let asked = (0..40).map(|n| connection.ask(chunk(n, 100_000)));
@@ -129,6 +132,19 @@ async fn a_peer_that_is_trusted_no_longer_is_cut_off() {
     assert!(down.0.contains("no file"), "{down}");
     let Err(unknown) = links.connect(&RegionId::new("nobody")).await else { panic!("connected") };
     assert_eq!(unknown, down);
+}
+
+#[tokio::test]
+async fn an_open_line_ends_with_the_trust_of_its_own_side() {
+    let (source, destination, answered) = pair().await;
+    let connection = source.links().connect(&destination.file.region_id).await.unwrap();
+    connection.ask(status()).await.unwrap();
+    std::fs::remove_file(source.trust.path(&destination.file.name)).unwrap();
+    let down = connection.ask(status()).await.unwrap_err();
+    assert!(down.0.contains("no file"), "{down}");
+    source.trust.add(&destination.file).unwrap();
+    assert!(connection.ask(status()).await.is_err(), "what was cut stays cut");
+    assert_eq!(answered.load(Ordering::SeqCst), 1);
 }
 
 /// Forwards connections to `to`, each until `bytes` have gone towards it.

@@ -33,7 +33,7 @@ pub(super) fn activate(session: &mut Session, folder: &Folder) -> Result<(), Pro
 /// Makes the crypto user, unless he is there; tells whether it did.
 pub(super) fn make_user(session: &mut Session, folder: &Folder) -> Result<bool, Problem> {
     session.login("admin", Role::Admin, folder.admin_password()).map_err(failed)?;
-    let is_there = session.list_users().map_err(failed)?.iter().any(|user| user.name == USER);
+    let is_there = session.list_users().map_err(failed)?.iter().any(|there| there.user == USER);
     if !is_there {
         session.create_user(USER, Role::CryptoUser, folder.user_password()).map_err(failed)?;
     }

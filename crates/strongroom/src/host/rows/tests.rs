@@ -45,7 +45,12 @@ fn what_was_written_is_there_after_a_restart() {
         tx.put_cluster(&ClusterRow { cluster: "cluster-b".into(), hardware_certificates: vec![], ..made.clone() })?;
         tx.put_object("cluster-a", 1, &ObjectRow { object: 7, version: 2, sealed: vec![7] })?;
         tx.put_user("cluster-a", 1, &UserRow { user: "admin".into(), version: 1, sealed: vec![8] })?;
-        tx.put_hsm(&HsmRow { hsm: "hsm-a".into(), cluster: "cluster-a".into(), address: "127.0.0.1".into(), withdrawn: true })?;
+        tx.put_hsm(&HsmRow {
+            hsm: "hsm-a".into(),
+            cluster: "cluster-a".into(),
+            address: "127.0.0.1".into(),
+            withdrawn: true,
+        })?;
         tx.put_outbox("cluster-a", "activated", "")?;
         tx.put_request("cluster-a", "admin", &[9; 16], &RequestRow { input_digest: vec![1], result: vec![2] }, 5)
     })
