@@ -124,7 +124,7 @@ prepare() {
 }
 
 make_cluster() {
-    run 'C=$(aws cloudhsmv2 create-cluster --region us-east-1 --hsm-type hsm2m.medium --mode FIPS --subnet-ids subnet-0123456789abcdef0 --tag-list Key=team,Value=payments --query Cluster.ClusterId --output text); echo $C'
+    run 'C=$(aws cloudhsmv2 create-cluster --region us-east-1 --hsm-type hsm2m.medium --mode FIPS --subnet-ids subnet-0123456789abcdef0 subnet-0123456789abcdef1 --tag-list Key=team,Value=payments --query Cluster.ClusterId --output text); echo $C'
     run 'cluster() { aws cloudhsmv2 describe-clusters --region us-east-1 --filters clusterIds=$C --query "Clusters[0].$1" --output text; }'
     wait_for UNINITIALIZED 'cluster State'
     run 'aws cloudhsmv2 create-hsm --region us-east-1 --cluster-id $C --availability-zone us-east-1a --query "Hsm.[HsmId,EniIp,State]" --output text'

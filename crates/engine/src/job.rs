@@ -26,7 +26,7 @@ use strongroom_model::Timestamp;
 use strongroom_model::time::{HOUR, SECOND};
 pub(crate) use strongroom_store::control::jobs::JobKind;
 use strongroom_store::control::{idempotency, jobs};
-use strongroom_store::{StoreError, Tx, WriteError};
+use strongroom_store::{Committed, StoreError, Tx, WriteError};
 
 use crate::copy::source;
 use crate::ports::HsmsError;
@@ -217,7 +217,7 @@ async fn run(lease: Lease) {
     let stop = match future::select(running, renewing).await {
         Either::Left((Ok(()), _)) => return,
         Either::Left((Err(stop), _)) => stop,
-        Either::Right(((), _)) => Stop::Lost,
+        Either::Right((stop, _)) => stop,
     };
     if lease.region.is_stopping() || matches!(stop, Stop::Lost) {
         return;
@@ -246,18 +246,19 @@ async fn run_kind(lease: &Lease) -> Result<(), Stop> {
     }
 }
 
-/// Renews the lease while the job runs; returns when it is lost.
-async fn renew(lease: &Lease) {
+/// Renews the lease while the job runs. Returns when it is lost, or when that cannot be known: then the step stops too, and
+/// the job is put off under its epoch.
+async fn renew(lease: &Lease) -> Stop {
     loop {
         lease.region.clock.sleep(RENEW).await;
         let (region, claim) = (lease.region.clone(), lease.claim.clone());
-        let renewed = lease
-            .region
-            .control
-            .write(move |tx| jobs::renew(tx, claim.kind, &claim.subject, claim.epoch, region.now().plus(LEASE)));
-        if !renewed.await.map_err(WriteError::<StoreError>::flatten).is_ok_and(strongroom_store::Committed::into_inner)
-        {
-            return;
+        let renewed = lease.region.control.write(move |tx| {
+            jobs::renew(tx, claim.kind, &claim.subject, claim.epoch, region.now().plus(LEASE))
+        });
+        match renewed.await.map_err(WriteError::flatten).map(Committed::into_inner) {
+            Ok(true) => {}
+            Ok(false) => return Stop::Lost,
+            Err(error) => return Stop::Store(error),
         }
     }
 }

@@ -12,11 +12,11 @@ use strongroom_model::RegionName;
 
 use crate::api_client::FromEnvironment;
 use crate::host::HostSettings;
-use crate::human::Color;
+use crate::human::{Color, Style};
 use crate::layout::Layout;
 use crate::log::Form;
 use crate::problem::{Exit, Problem};
-use crate::{ca, cloudhsm_cli, configure, dev, host, log, quickstart};
+use crate::{backups, ca, cloudhsm_cli, configure, copies, dev, host, log, quickstart, subnet};
 
 /// The commands, as people look for them.
 const HELP: &str = "\
@@ -87,6 +87,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// What goes where, and how far
+    Copies(copies::Copies),
+    /// What each holds, and when it was last opened
+    Backups(backups::Backups),
+    /// State the VPC and zone of subnet ids
+    #[command(subcommand)]
+    Subnet(subnet::SubnetCommand),
     /// A customer CA without OpenSSL
     #[command(subcommand)]
     Ca(ca::CaCommand),
@@ -144,12 +151,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(cli: Cli, began: Instant) -> Result<u8, Problem> {
     let Cli { everywhere, command } = cli;
+    let style = Style::of_stdout(everywhere.json, everywhere.utc, everywhere.color);
     match command {
         Command::Dev(command) => dev::run(&command, everywhere.verbosity(), began),
         Command::Quickstart(command) => done(quickstart::run(&command, &mut io::stdout())),
         Command::Configure(command) => {
             done(configure::run_configure(&command, &FromEnvironment, &mut io::stdout()))
         }
+        Command::Copies(command) => copies::run(&command, &style, &mut io::stdout()).map(|exit| exit as u8),
+        Command::Backups(command) => done(backups::run(&command, &style, &mut io::stdout())),
+        Command::Subnet(command) => done(subnet::run(&command, &style, &mut io::stdout())),
         Command::Ca(command) => done(ca::run(command, SystemTime::now(), &mut io::stdout())),
         Command::CloudhsmCli { arguments } => {
             let arguments = [OsString::from("cloudhsm-cli")].into_iter().chain(arguments);

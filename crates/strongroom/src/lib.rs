@@ -3,10 +3,12 @@
 
 pub mod api_client;
 pub mod aws_config;
+pub mod backups;
 pub mod ca;
 pub mod cli;
 pub mod cloudhsm_cli;
 pub mod configure;
+pub mod copies;
 pub mod dev;
 pub mod files;
 pub mod host;
@@ -21,6 +23,7 @@ pub mod problem;
 pub mod quickstart;
 pub mod region_file;
 pub mod seams;
+pub mod subnet;
 pub mod supervise;
 pub mod terminal;
 pub mod trust;
