@@ -9,7 +9,8 @@ export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
 demo:
 	@scripts/demo.sh
 
-test: $(TOOLS)/installed
+test:
+	@scripts/prepare-tests.sh $(TOOLS)
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo xtask map
@@ -19,6 +20,3 @@ test: $(TOOLS)/installed
 
 bench:
 	cargo bench --locked --package strongroom
-
-$(TOOLS)/installed: scripts/install-tools.sh
-	@scripts/install-tools.sh $(TOOLS)

@@ -6,8 +6,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/needs.sh
 
-KEYS=${DEMO_KEYS:-4000}    # made for the copy that is cut; about 1 MiB of backup per 800
-RATE=1000000               # bytes per second of that copy
+KEYS=${DEMO_KEYS:-10000}    # made for the copy that is cut: 9 chunks of 1 MiB
+RATE=1000000                # bytes per second of that copy
 
 # The stage: programs under their own names, a temporary folder, one server.
 
@@ -68,7 +68,7 @@ expect() {
 start_server() {
     printf '$ %s &\n' "$1"
     : >"$work/banner"
-    eval "exec $1" >"$work/banner" 2>>"$work/log" &
+    eval "exec env $1" >"$work/banner" 2>>"$work/log" &
     server=$!
     local end=$((SECONDS + 60))
     until grep -q '^Ready' "$work/banner"; do
@@ -94,7 +94,9 @@ stop_server() {
 finish() {
     local code=$?
     trap - EXIT
-    if [ $code -ne 0 ]; then
+    if [ $code -eq 130 ]; then
+        echo "Interrupted." >&2
+    elif [ $code -ne 0 ]; then
         printf '\nNot as told, in: %s\n' "${step:-the preparation}" >&2
         if [ -s "$work/log" ]; then tail -n 20 "$work/log" | sed 's/^/  log: /' >&2; fi
     fi
@@ -107,7 +109,7 @@ trap 'exit 130' INT TERM
 
 prepare() {
     needs_rust
-    needs cc=gcc openssl=openssl python3=python3 python3-venv=python3-venv
+    needs cc=gcc,libc6-dev openssl=openssl python3=python3 python3-venv=python3-venv
     mkdir -p "$work/bin" "$work/levers"
     run 'cargo build --release --locked --package strongroom --features test-levers'
     cp target/release/strongroom "$work/levers/"
@@ -203,7 +205,7 @@ chunks_there() { find data/eu-west-1/blobs -type f -newer "$work/asked" -regex '
 
 cut_copy() {
     stop_server -TERM
-    start_server "STRONGROOM_TEST_COPY_MAX_RATE=$RATE $work/levers/strongroom dev --listen 127.0.0.1:0 --data data"
+    start_server "STRONGROOM_TEST_COPY_MAX_RATE=$RATE levers/strongroom dev --listen 127.0.0.1:0 --data data"
     touch "$work/asked"
     run 'aws cloudhsmv2 copy-backup-to-region --region us-east-1 --destination-region eu-west-1 --backup-id $B'
     local end=$((SECONDS + 60)) there=0

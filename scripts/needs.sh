@@ -1,5 +1,5 @@
-# Sourced by the other scripts. needs COMMAND=PACKAGE... goes on if all commands are there; where some are missing it
-# installs their Debian packages if it may, and else names them in one line and ends.
+# Sourced by the other scripts. `needs COMMAND=PACKAGE[,PACKAGE]...` goes on if all commands are there; where some are missing
+# it installs their Debian packages if it may, and else names them in one line and ends.
 
 has() {
     # The module that makes virtual environments is a package of its own on Debian, without a command.
@@ -11,7 +11,8 @@ needs() {
     for pair in "$@"; do
         if ! has "${pair%%=*}"; then
             missing+=("${pair%%=*}")
-            packages+=("${pair##*=}")
+            # Left unquoted so that each is a word.
+            packages+=($(tr , ' ' <<<"${pair##*=}"))
         fi
     done
     if [ ${#missing[@]} -eq 0 ]; then return; fi

@@ -276,6 +276,11 @@ fn each_crossing_is_cut_after_its_effect() {
 }
 
 #[test]
+fn each_crossing_is_lost_with_its_process() {
+    matrix(Kind::Lost, 5);
+}
+
+#[test]
 fn each_crossing_happens_twice() {
     matrix(Kind::Twice, 5);
 }

@@ -153,12 +153,8 @@ impl World {
         let (vault, disk) = (Arc::<Vault>::default(), Arc::<SlowDisk>::default());
         *vault.chunks.lock().unwrap() = CHUNKS;
         let id = RegionId::from_bytes([1; 17]);
-        let hsms = FakeHsms {
-            region: NAMES[0],
-            region_id: id.clone(),
-            vault: vault.clone(),
-            faults: Faults::default(),
-        };
+        let hsms =
+            FakeHsms { region: NAMES[0], region_id: id.clone(), vault: vault.clone(), faults: Faults::default() };
         let parts = Parts {
             settings: Settings::new(RegionName::new(NAMES[0]), [127, 94, 17]),
             control: database.clone(),
@@ -210,11 +206,8 @@ impl World {
         let Reply::CreateCluster(output) = world.call(Call::CreateCluster(input)).await else { panic!() };
         let id = output.cluster.unwrap().cluster_id.unwrap();
         world.wait_cluster(ClusterState::Uninitialized).await;
-        let input = CreateHsmRequest {
-            cluster_id: id.clone(),
-            availability_zone: format!("{}a", NAMES[0]),
-            ip_address: None,
-        };
+        let input =
+            CreateHsmRequest { cluster_id: id.clone(), availability_zone: format!("{}a", NAMES[0]), ip_address: None };
         world.call(Call::CreateHsm(input)).await;
         wait("the HSM", async || {
             let hsms = world.cluster().await.hsms?;

@@ -16,7 +16,10 @@ use crate::human::{Color, Style};
 use crate::layout::Layout;
 use crate::log::Form;
 use crate::problem::{Exit, Problem};
-use crate::{backups, ca, cloudhsm_cli, configure, copies, dev, host, log, quickstart, subnet};
+use crate::config::Config;
+use crate::{
+    backups, ca, check_config, cloudhsm_cli, configure, copies, dev, host, log, quickstart, region_command, subnet,
+};
 
 /// The commands, as people look for them.
 const HELP: &str = "\
@@ -24,8 +27,12 @@ strongroom: a CloudHSM anyone can run
 
 Usage: strongroom [OPTIONS] COMMAND
 
-Try     dev  regions on this machine, for tests
-Use     cloudhsm-cli  users, keys, signatures (also by AWS's name, as a link to this file)
+Try     dev  regions on this machine, for tests        quickstart  a cluster, a user and a key, ready to use
+Use     configure  write client files for a cluster    cloudhsm-cli  users, keys, signatures (both also by AWS's names: configure-cli, ...)
+        ca  a customer CA without OpenSSL
+Watch   copies  what goes where, and how far           backups  what each holds, and when it was last opened
+Run     region  show, export and trust peers           subnet  state the VPC and zone of subnet ids
+Check   check-config  the file, before a start
 Other   help  one command        version
 
 Options everywhere: --json, --utc, --color auto|always|never, -v, -vv, -q, --config FILE
@@ -91,6 +98,10 @@ enum Command {
     Copies(copies::Copies),
     /// What each holds, and when it was last opened
     Backups(backups::Backups),
+    /// Show, export and trust peers
+    Region(region_command::Region),
+    /// The file, before a start
+    CheckConfig(check_config::CheckConfig),
     /// State the VPC and zone of subnet ids
     #[command(subcommand)]
     Subnet(subnet::SubnetCommand),
@@ -135,6 +146,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if name == "cloudhsm-cli" {
         return cloudhsm_cli::run(arguments);
     }
+    if name == "configure-cli" {
+        return run_configure_cli(arguments);
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(usage) => return print_usage(&usage),
@@ -149,17 +163,48 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// AWS's `configure-cli`, as a program of that name.
+fn run_configure_cli(arguments: Vec<OsString>) -> ExitCode {
+    #[derive(Parser)]
+    #[command(name = "configure-cli", version)]
+    struct ConfigureCli {
+        #[command(flatten)]
+        command: configure::ConfigureCli,
+    }
+    match ConfigureCli::try_parse_from(arguments) {
+        Err(usage) => print_usage(&usage),
+        Ok(cli) => match configure::run_configure_cli(&cli.command, &FromEnvironment, &mut io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => {
+                print_problem(&problem, Color::Auto);
+                ExitCode::from(problem.exit_code() as u8)
+            }
+        },
+    }
+}
+
 fn dispatch(cli: Cli, began: Instant) -> Result<u8, Problem> {
     let Cli { everywhere, command } = cli;
     let style = Style::of_stdout(everywhere.json, everywhere.utc, everywhere.color);
     match command {
-        Command::Dev(command) => dev::run(&command, everywhere.verbosity(), began),
+        Command::Dev(command) => {
+            let config = load_config(everywhere.config.as_deref())?;
+            dev::run(&command, &config, everywhere.verbosity(), began)
+        }
         Command::Quickstart(command) => done(quickstart::run(&command, &mut io::stdout())),
         Command::Configure(command) => {
             done(configure::run_configure(&command, &FromEnvironment, &mut io::stdout()))
         }
         Command::Copies(command) => copies::run(&command, &style, &mut io::stdout()).map(|exit| exit as u8),
         Command::Backups(command) => done(backups::run(&command, &style, &mut io::stdout())),
+        Command::Region(command) => {
+            done(region_command::run(&command, &style, &mut io::stdout(), &mut io::stderr()))
+        }
+        Command::CheckConfig(command) => {
+            let file = everywhere.config.as_deref();
+            let exit = check_config::run(&command, file, &style, &mut io::stdout(), &mut io::stderr())?;
+            Ok(exit as u8)
+        }
         Command::Subnet(command) => done(subnet::run(&command, &style, &mut io::stdout())),
         Command::Ca(command) => done(ca::run(command, SystemTime::now(), &mut io::stdout())),
         Command::CloudhsmCli { arguments } => {
@@ -170,6 +215,15 @@ fn dispatch(cli: Cli, began: Instant) -> Result<u8, Problem> {
         Command::Hsm(command) => done(run_hsm(command, everywhere.verbosity())),
         Command::Version => done(print(&format!("strongroom {}", env!("CARGO_PKG_VERSION")))),
     }
+}
+
+/// The configuration, or the first thing that is wrong with it; `check-config` says all of it.
+fn load_config(file: Option<&Path>) -> Result<Config, Problem> {
+    Config::load(file, &|name| std::env::var_os(name)).map_err(|findings| {
+        let more = findings.len() - 1;
+        let first = findings.into_iter().next().expect("what is wrong is said");
+        if more > 0 { first.help(format!("see this and {more} more with:  strongroom check-config")) } else { first }
+    })
 }
 
 fn done(outcome: Result<(), Problem>) -> Result<u8, Problem> {

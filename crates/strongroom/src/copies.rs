@@ -14,7 +14,7 @@ use strongroom_model::{Call, CopyId, Reply, Timestamp};
 
 use self::note::{note, shown_state};
 use crate::api_client::ApiClient;
-use crate::human::{Style, Table, counted, grouped, size, took};
+use crate::human::{Style, Table, counted, size, took};
 use crate::problem::{Exit, Problem};
 use crate::seams::SystemClock;
 
@@ -246,7 +246,7 @@ mod tests {
             text,
             "COPY              BACKUP              FROM       TO         STATE    SIZE      ASKED    NOTE\n\
              copy-7xa3l3fvxrr  backup-on5rnxxrbwa  us-east-1  eu-west-1  sending  21.4 MiB  2 s ago  \
-             13.0 MiB there, 6.5 MiB/s, 1 s left\n"
+             13.0 MiB there, 6.5 MiB/s, 2 s left\n"
         );
     }
 

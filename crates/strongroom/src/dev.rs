@@ -21,11 +21,15 @@ use std::time::Instant;
 
 use clap::Args;
 use strongroom_engine::Pace;
+use strongroom_model::RegionName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::folder::{Folder, RegionsAsked, shown};
+pub use self::folder::RegionsAsked;
+use self::folder::{Folder, shown};
 use self::running::Running;
+use crate::config::{self, Config};
 use crate::human::seconds;
+use crate::layout::Layout;
 use crate::log::{self, Form};
 use crate::problem::{Exit, Problem};
 
@@ -39,17 +43,17 @@ pub struct Dev {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
     /// The data folder, ~/.local/share/strongroom/dev if not given; root keys lie beside it, in DIR.keys
-    #[arg(long, value_name = "DIR", env = "STRONGROOM_DATA", conflicts_with = "ephemeral")]
+    #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
     data: Option<PathBuf>,
     /// The regions of a first start (a,b), or one more (+c)
     #[arg(long, value_name = "NAMES")]
     regions: Option<RegionsAsked>,
     /// How long states take: at-once, aws (minutes), or aws:FACTOR
-    #[arg(long, default_value = "at-once", value_parser = pace)]
-    pace: Pace,
-    /// The form of the log
-    #[arg(long, value_name = "FORM", env = "STRONGROOM_LOG", default_value = "text")]
-    log: Form,
+    #[arg(long, value_parser = config::pace)]
+    pace: Option<Pace>,
+    /// The form of the log: text or json
+    #[arg(long, value_name = "FORM")]
+    log: Option<Form>,
     /// Keep keys in memory and data in a temporary folder, and leave nothing behind
     #[arg(long)]
     ephemeral: bool,
@@ -58,29 +62,50 @@ pub struct Dev {
     command: Vec<OsString>,
 }
 
-fn pace(text: &str) -> Result<Pace, String> {
-    let factor = match text {
-        "at-once" => return Ok(Pace::AtOnce),
-        "aws" => Some(1.0),
-        _ => text.strip_prefix("aws:").and_then(|factor| factor.parse().ok()),
-    };
-    let factor = factor.filter(|factor: &f64| factor.is_finite() && *factor > 0.0);
-    factor.map(Pace::Aws).ok_or_else(|| "at-once, aws, or aws:FACTOR as in aws:0.1".to_owned())
+/// What is decided for this start: flags over variables over the file over what is usual.
+#[derive(Clone, Debug)]
+struct Decided {
+    listen: SocketAddr,
+    data: Option<PathBuf>,
+    regions: RegionsAsked,
+    pace: Pace,
+    log: Form,
+    verbosity: i8,
+    ephemeral: bool,
+}
+
+impl Dev {
+    fn decide(&self, config: &Config, verbosity: i8) -> Decided {
+        // With a command a free port, so that many can run at once.
+        let usual = if self.command.is_empty() { LISTEN } else { "127.0.0.1:0" };
+        let configured = config.get("dev.listen").filter(|_| self.command.is_empty());
+        let pace = || config.source("dev.pace").and_then(|(text, _)| config::pace(text).ok());
+        Decided {
+            listen: self.listen.or(configured).unwrap_or_else(|| usual.parse().expect("an address and a port")),
+            data: self.data.clone().or_else(|| config.get("dev.data")),
+            regions: self.regions.clone().or_else(|| config.get("dev.regions")).unwrap_or(RegionsAsked::Any),
+            pace: self.pace.or_else(pace).unwrap_or(Pace::AtOnce),
+            log: self.log.or_else(|| config.get("log")).unwrap_or_default(),
+            verbosity,
+            ephemeral: self.ephemeral,
+        }
+    }
 }
 
 /// Runs until it is told to end, or its command ends; gives the exit code. `began` is when the process did.
 ///
 /// # Errors
 /// A [`Problem`] if it cannot start.
-pub fn run(dev: &Dev, verbosity: i8, began: Instant) -> Result<u8, Problem> {
-    log::start(dev.log, verbosity);
-    let folder = match dev.ephemeral {
+pub fn run(dev: &Dev, config: &Config, verbosity: i8, began: Instant) -> Result<u8, Problem> {
+    let decided = dev.decide(config, verbosity);
+    log::start(decided.log, verbosity);
+    let folder = match decided.ephemeral {
         true => Folder::temporary()?,
-        false => Folder::lasting(dev.data.clone(), |name| std::env::var_os(name))?,
+        false => Folder::lasting(decided.data.clone(), |name| std::env::var_os(name))?,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Problem::new("threads", "cannot start threads").cause(error))?;
-    let outcome = runtime.block_on(live(dev, verbosity, &folder, began));
+    let outcome = runtime.block_on(live(&decided, &dev.command, &folder, began));
     // What still runs is cut, as by the end of the process that follows.
     runtime.shutdown_background();
     if let Err(error) = folder.remove_temporary() {
@@ -89,17 +114,31 @@ pub fn run(dev: &Dev, verbosity: i8, began: Instant) -> Result<u8, Problem> {
     outcome
 }
 
-async fn live(dev: &Dev, verbosity: i8, folder: &Folder, began: Instant) -> Result<u8, Problem> {
+/// The data folder that is named, or the usual one, and its regions.
+///
+/// # Errors
+/// A [`Problem`] where no region was ever started in it.
+pub(crate) fn data_folder(named: Option<PathBuf>) -> Result<(Layout, Vec<RegionName>), Problem> {
+    let folder = Folder::lasting(named, |name| std::env::var_os(name))?;
+    let file = folder.read()?.ok_or_else(|| {
+        Problem::new("no-data", format!("{} holds no region", shown(folder.layout.data())))
+            .help("start one, or say where it is:  --data DIR")
+    })?;
+    let regions = file.region.iter().map(|region| RegionName::new(&region.name)).collect();
+    Ok((folder.layout, regions))
+}
+
+async fn live(decided: &Decided, command: &[OsString], folder: &Folder, began: Instant) -> Result<u8, Problem> {
     // First of all, so that a signal that comes early ends this in order too.
     let mut signals = Signals::new()?;
     let running = tokio::select! {
-        running = Running::start(dev, verbosity, folder) => running?,
+        running = Running::start(decided, folder) => running?,
         _ = signals.next() => return Ok(Exit::Interrupted as u8),
     };
     let banner = running.banner(folder, millis(began)).await;
-    if !dev.command.is_empty() {
+    if !command.is_empty() {
         say(&mut io::stderr(), &banner);
-        let code = run_command(&dev.command, &running, &mut signals).await?;
+        let code = run_command(command, &running, &mut signals).await?;
         running.stop().await;
         return Ok(code);
     }
@@ -190,12 +229,16 @@ mod tests {
     }
 
     #[test]
-    fn the_pace_is_a_name_and_perhaps_a_factor() {
-        assert_eq!(parse("dev").unwrap().pace, Pace::AtOnce);
-        assert_eq!(parse("dev --pace aws").unwrap().pace, Pace::Aws(1.0));
-        assert_eq!(parse("dev --pace aws:0.25").unwrap().pace, Pace::Aws(0.25));
-        for bad in ["slow", "aws:", "aws:-1", "aws:inf", "aws:0"] {
-            assert!(parse(&format!("dev --pace {bad}")).is_err(), "{bad}");
-        }
+    fn flags_beat_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, "[dev]\nlisten = \"127.0.0.1:1\"\nregions = \"ap-south-1\"\npace = \"aws\"\n").unwrap();
+        let config = Config::load(Some(&path), &|_| None).unwrap();
+        let decided = parse("dev --listen 127.0.0.1:2").unwrap().decide(&config, 0);
+        assert_eq!(decided.listen.port(), 2);
+        assert_eq!(decided.regions, RegionsAsked::These(vec!["ap-south-1".into()]));
+        assert_eq!(decided.pace, Pace::Aws(1.0));
+        assert_eq!(parse("dev --ephemeral -- true").unwrap().decide(&config, 0).listen.port(), 0);
+        assert_eq!(parse("dev").unwrap().decide(&Config::default(), 0).listen.to_string(), LISTEN);
     }
 }

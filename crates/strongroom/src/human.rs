@@ -121,19 +121,6 @@ pub fn counted(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
-/// `9,830`
-pub fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// Columns that line up, or tabs for machines.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -197,7 +184,6 @@ mod tests {
         let ago = |millis| PLAIN.ago(Timestamp::from_millis(0), Timestamp::from_millis(millis));
         assert_eq!([ago(2_000), ago(120_000), ago(26 * HOUR)], ["2 s ago", "2 min ago", "26 h ago"]);
         assert_eq!([ago(40 * HOUR), ago(3 * DAY), ago(-5)], ["1 day ago", "3 days ago", "0 s ago"]);
-        assert_eq!([grouped(9_830), grouped(12), grouped(1_234_567)], ["9,830", "12", "1,234,567"]);
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl Layout {
         self.region(region).join("vault.db")
     }
 
+    /// What others must know of a region, as it was at its last start.
+    pub fn region_file(&self, region: &RegionName) -> PathBuf {
+        self.region(region).join("region.toml")
+    }
+
     /// The key of a region's link.
     pub fn link_key(&self, region: &RegionName) -> PathBuf {
         self.region(region).join("link.key")

@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Debug, Write as _};
 use std::io::{self, IsTerminal, Write as _};
+use std::str::FromStr;
 
 use strongroom_model::Timestamp;
 use tracing::field::{Field, Visit};
@@ -22,8 +23,7 @@ const COPY: &str = "copy";
 const SUBJECTS: [&str; 4] = ["id", "copy", "backup", "cluster"];
 
 /// The form of a line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Form {
     /// For people.
     #[default]
@@ -178,6 +178,14 @@ fn is_ours(target: &str) -> bool {
 /// A value must not be able to begin a line of its own, or to speak to the terminal.
 fn one_line(text: String) -> String {
     if text.contains(char::is_control) { text.escape_default().to_string() } else { text }
+}
+
+impl FromStr for Form {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        <Self as clap::ValueEnum>::from_str(text, false)
+    }
 }
 
 impl fmt::Display for Form {

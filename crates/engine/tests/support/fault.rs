@@ -12,6 +12,8 @@ pub enum Kind {
     Before,
     /// It has its effect, and then the process is gone.
     After,
+    /// The process is gone, and what it had not made durable with it.
+    Lost,
     /// It happens twice.
     Twice,
 }
@@ -62,6 +64,10 @@ impl Faults {
         match self.plan {
             Some(Plan { at, kind }) if at == n => match kind {
                 Kind::Before => Then::Fail,
+                Kind::Lost => {
+                    state.dead.insert(region);
+                    Then::Fail
+                }
                 Kind::After => Then::Cut,
                 Kind::Twice => Then::Repeat,
             },

@@ -450,3 +450,14 @@ fn copy_folder(from: &Path, to: &Path) {
         }
     }
 }
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Loops of a world that nobody looks at any more would go on beside the next one.
+        for slot in self.slots.iter() {
+            if let Some((region, _)) = slot.write().unwrap().take() {
+                region.stop();
+            }
+        }
+    }
+}

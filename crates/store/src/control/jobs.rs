@@ -161,7 +161,9 @@ pub fn renew(
     epoch: i64,
     lease_until: Timestamp,
 ) -> Result<bool, StoreError> {
-    let sql = "UPDATE jobs SET lease_until = $4 WHERE kind = $1 AND subject = $2 AND epoch = $3";
+    // A renewal that comes late, after the job was released, must not take it from whoever comes next.
+    let sql = "UPDATE jobs SET lease_until = $4 \
+               WHERE kind = $1 AND subject = $2 AND epoch = $3 AND owner IS NOT NULL";
     tx.change(sql, params![kind, subject, epoch, lease_until])
 }
 

@@ -50,7 +50,7 @@ pub(super) struct RegionEntry {
 
 /// What `--regions` asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum RegionsAsked {
+pub enum RegionsAsked {
     /// Those that are there, or the default ones.
     Any,
     /// These, from the first start on.

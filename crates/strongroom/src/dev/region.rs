@@ -162,6 +162,16 @@ impl Greeted {
         }
     }
 
+    fn export(&self, file: &RegionFile) -> Result<(), Problem> {
+        let path = self.opened.layout.region_file(&self.opened.name);
+        let (there, text) = (std::fs::read_to_string(&path), file.to_toml());
+        if there.is_ok_and(|there| there == text) {
+            return Ok(());
+        }
+        files::write_whole(&path, text.as_bytes(), 0o644)
+            .map_err(|error| Problem::new("data-folder", format!("cannot write {}", path.display())).cause(error))
+    }
+
     fn identity(&self) -> Result<LinkIdentity, Problem> {
         let path = self.opened.layout.link_key(&self.opened.name);
         LinkIdentity::load_or_make(&path)
@@ -219,11 +229,13 @@ async fn let_peers_in(link: TcpListener, identity: LinkIdentity, trust: Arc<Trus
     }
 }
 
-/// Makes each new region and every other one of this `dev` trust each other, by the files that `region trust` writes too. A
-/// start that is cut before the new region is written down does it again; later on people decide who is trusted.
+/// Writes what others must know of each region, for `region export`, and makes each new region and every other one of this
+/// `dev` trust each other, by the files that `region trust` writes too. A start that is cut before the new region is written
+/// down does it again; later on people decide who is trusted.
 pub(super) fn pair(regions: &[Greeted]) -> Result<(), Problem> {
     let files = regions.iter().map(|r| Ok(r.region_file(&r.identity()?))).collect::<Result<Vec<_>, Problem>>()?;
     for (one, file) in regions.iter().zip(&files) {
+        one.export(file)?;
         for other in regions.iter().filter(|other| other.opened.name != file.name) {
             if one.is_new() || other.is_new() {
                 trust(&other.opened.trust, file)?;

@@ -17,9 +17,9 @@ use tokio::task::JoinHandle;
 
 use super::banner::{self, Banner};
 use super::content::{Content, copies_under_way};
-use super::folder::{DevFile, Folder, RegionsAsked};
+use super::folder::{DevFile, Folder};
 use super::region::{self, DevSettings, Door, Greeted, Opened};
-use super::{Dev, LISTEN, listen};
+use super::{Decided, listen};
 use crate::http::{self, Api, DevCredentials, Front};
 use crate::problem::Problem;
 use crate::seams::{SystemClock, random};
@@ -42,15 +42,13 @@ pub(super) struct Running {
 
 impl Running {
     /// Starts everything, and returns when every region answers.
-    pub(super) async fn start(dev: &Dev, verbosity: i8, folder: &Folder) -> Result<Self, Problem> {
+    pub(super) async fn start(decided: &Decided, folder: &Folder) -> Result<Self, Problem> {
         let lock = folder.lock()?;
         let there = folder.read()?;
         let is_new = there.is_none();
-        let asked = dev.regions.clone().unwrap_or(RegionsAsked::Any);
-        let mut file = DevFile::decide(there.clone(), &asked, random())?;
-        let address = dev.listen.unwrap_or_else(|| default_listen(dev));
-        let listener = listen::endpoint(address).await?;
-        let url = format!("http://{}", listener.local_addr().unwrap_or(address));
+        let mut file = DevFile::decide(there.clone(), &decided.regions, random())?;
+        let listener = listen::endpoint(decided.listen).await?;
+        let url = format!("http://{}", listener.local_addr().unwrap_or(decided.listen));
         // Who meets the lock reads where to go; without it they read our process id.
         let _ = lock.note(&format!("strongroom dev, {url}"));
         let links = bind_links(&mut file).await?;
@@ -66,10 +64,10 @@ impl Running {
             let _ = stopped.await;
         }));
         let socket = socket(folder);
-        let host = start_host(dev, verbosity, folder, &file, &socket)?;
+        let host = start_host(decided, folder, &file, &socket)?;
         let opened = open(folder, &file, links, &socket)?;
         let stores = opened.iter().map(Opened::control).collect();
-        let settings = DevSettings { pace: dev.pace, copy_max_rate: copy_max_rate() };
+        let settings = DevSettings { pace: decided.pace, copy_max_rate: copy_max_rate() };
         let regions = start_regions(opened, &doors, &host, settings).await?;
         Ok(Self { url, file, is_new, front, serving, stop, host, regions, stores, _lock: lock })
     }
@@ -116,12 +114,6 @@ impl Running {
     }
 }
 
-/// With a command a free port, so that many can run at once.
-fn default_listen(dev: &Dev) -> std::net::SocketAddr {
-    let address = if dev.command.is_empty() { LISTEN } else { "127.0.0.1:0" };
-    address.parse().expect("an address and a port")
-}
-
 async fn bind_links(file: &mut DevFile) -> Result<Vec<TcpListener>, Problem> {
     let mut links = Vec::new();
     for entry in &mut file.region {
@@ -143,23 +135,17 @@ fn socket(folder: &Folder) -> PathBuf {
     folder.layout.socket().unwrap_or_else(elsewhere)
 }
 
-fn start_host(
-    dev: &Dev,
-    verbosity: i8,
-    folder: &Folder,
-    file: &DevFile,
-    socket: &Path,
-) -> Result<Supervisor, Problem> {
+fn start_host(decided: &Decided, folder: &Folder, file: &DevFile, socket: &Path) -> Result<Supervisor, Problem> {
     let failed = |error: std::io::Error| Problem::new("hsm-host", "cannot start the HSM host").cause(error);
     let executable = std::env::current_exe().map_err(failed)?;
     let mut arguments: Vec<OsString> = vec!["hsm".into(), "--child".into()];
     arguments.extend(["--data".into(), folder.layout.data().into()]);
     arguments.extend(["--socket".into(), socket.into()]);
     arguments.extend(file.region.iter().flat_map(|entry| ["--region".into(), OsString::from(&entry.name)]));
-    arguments.extend(["--log".into(), dev.log.to_string().into()]);
-    arguments.extend(dev.ephemeral.then(|| "--ephemeral".into()));
-    arguments.extend((0..verbosity).map(|_| "-v".into()));
-    arguments.extend((verbosity < 0).then(|| "-q".into()));
+    arguments.extend(["--log".into(), decided.log.to_string().into()]);
+    arguments.extend(decided.ephemeral.then(|| "--ephemeral".into()));
+    arguments.extend((0..decided.verbosity).map(|_| "-v".into()));
+    arguments.extend((decided.verbosity < 0).then(|| "-q".into()));
     Supervisor::start(Program { executable, arguments, variables: Vec::new() }).map_err(failed)
 }
 
