@@ -12,7 +12,7 @@ use strongroom_model::call::{AbandonCopyRequest, DescribeCopyRequest, ListCopies
 use strongroom_model::copy::{Copy, CopyState, CopyStep};
 use strongroom_model::{Call, CopyId, Reply, Timestamp};
 
-use self::note::{note, shown_state};
+use self::note::{OVERDUE, note, shown_state};
 use crate::api_client::ApiClient;
 use crate::human::{Style, Table, counted, size, took};
 use crate::problem::{Exit, Problem};
@@ -53,10 +53,10 @@ enum CopiesCommand {
 }
 
 fn state(text: &str) -> Result<String, String> {
-    let known = CopyState::parse(text).is_some() || text == "overdue";
+    let known = CopyState::parse(text).is_some() || text == OVERDUE;
     known.then(|| text.to_owned()).ok_or_else(|| {
         let names: Vec<&str> = CopyState::ALL.iter().map(|state| state.as_str()).collect();
-        format!("a state is one of {}, overdue", names.join(", "))
+        format!("a state is one of {}, {OVERDUE}", names.join(", "))
     })
 }
 
@@ -85,12 +85,17 @@ pub fn run(command: &Copies, style: &Style, out: &mut dyn Write) -> Result<Exit,
 
 /// All copies in these states (in any, if none is named), newest first.
 fn list(api: &mut ApiClient, states: &[String]) -> Result<Vec<Copy>, Problem> {
-    let states = (!states.is_empty()).then(|| states.to_vec());
+    let is_asked = |copy: &Copy| {
+        let is_one = |state: &String| state == copy.state.as_str() || state == shown_state(copy);
+        states.is_empty() || states.iter().any(is_one)
+    };
+    // Being overdue is no state of the API's.
+    let asked = (!states.is_empty() && !states.iter().any(|state| state == OVERDUE)).then(|| states.to_vec());
     let (mut copies, mut next_token) = (Vec::new(), None);
     loop {
-        let input = ListCopiesRequest { states: states.clone(), next_token, max_results: Some(PAGE) };
+        let input = ListCopiesRequest { states: asked.clone(), next_token, max_results: Some(PAGE) };
         let Reply::ListCopies(reply) = api.call(Call::ListCopies(input))? else { mismatch() };
-        copies.extend(reply.copies);
+        copies.extend(reply.copies.into_iter().filter(is_asked));
         next_token = reply.next_token;
         if next_token.is_none() {
             return Ok(copies);

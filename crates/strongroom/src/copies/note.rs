@@ -7,9 +7,12 @@ use strongroom_model::time::SECOND;
 use super::bytes;
 use crate::human::{coarse, size, took};
 
+/// What a copy is that has not settled by its deadline.
+pub(super) const OVERDUE: &str = "overdue";
+
 /// The state as people read it: a copy past its deadline is overdue, whatever it does.
 pub(super) fn shown_state(copy: &Copy) -> &'static str {
-    if copy.overdue && !copy.state.is_settled() { "overdue" } else { copy.state.as_str() }
+    if copy.overdue && !copy.state.is_settled() { OVERDUE } else { copy.state.as_str() }
 }
 
 /// The note.

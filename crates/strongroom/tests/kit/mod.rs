@@ -39,7 +39,7 @@ pub struct Dev {
     child: Option<Child>,
     /// All that it printed.
     pub output: Arc<Mutex<String>>,
-    extra: Vec<String>,
+    pub extra: Vec<String>,
     env: Vec<(String, String)>,
 }
 
@@ -112,10 +112,11 @@ impl Dev {
         self.child.as_ref().expect("it runs").id()
     }
 
-    /// The HSM host's process.
+    /// The HSM host's process: the only child, of whichever thread.
     pub fn host_pid(&self) -> Option<u32> {
-        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid())).ok()?;
-        children.split_whitespace().next()?.parse().ok()
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?.flatten();
+        let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+        children.collect::<String>().split_whitespace().next()?.parse().ok()
     }
 
     /// `kill -9` of the API process; its child ends by itself.
