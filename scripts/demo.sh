@@ -227,6 +227,7 @@ finish_copy() {
     wait_for READY "$copies_there --query 'Backups[0].BackupState' --output text"
     run "N=\$($copies_there --query 'length(Backups)' --output text); echo \$N"
     expect 1 "$N"
+    run 'AWS_REGION=us-east-1 strongroom copies'
 }
 
 step "Build the server, fetch the AWS CLI"

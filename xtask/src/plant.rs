@@ -61,7 +61,7 @@ pub fn run(names: &[&str]) -> Result<(), Findings> {
     let faults: Faults = toml::from_str(&text).map_err(|error| vec![format!("xtask/faults.toml: {error}")])?;
     if names == ["--list"] {
         for fault in &faults.fault {
-            println!("{:24} {}", fault.name, fault.says);
+            println!("{:26} {}", fault.name, fault.says);
         }
         return Ok(());
     }
@@ -72,12 +72,12 @@ pub fn run(names: &[&str]) -> Result<(), Findings> {
     for fault in chosen {
         eprintln!("planting {}", fault.name);
         let outcome = copy.try_fault(fault).unwrap_or_else(|finding| finding);
-        table.push(format!("{:24} {:90} {outcome}", fault.name, format!("{} {}", fault.package, fault.test)));
+        table.push(format!("{:26} {outcome:12} {} {}", fault.name, fault.package, fault.test));
         if outcome != "red" {
             findings.push(format!("{}: {outcome}", fault.name));
         }
     }
-    println!("{:24} {:90} with it planted", "fault", "test");
+    println!("{:26} {:12} test", "fault", "planted");
     println!("{}", table.join("\n"));
     if findings.is_empty() { Ok(()) } else { Err(findings) }
 }

@@ -43,7 +43,11 @@ fn main() {
 
 fn machine() {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).unwrap_or(": unknown").trim_start_matches([' ', '\t', ':']);
+    let model = cpu
+        .lines()
+        .find_map(|l| l.strip_prefix("model name"))
+        .unwrap_or(": unknown")
+        .trim_start_matches([' ', '\t', ':']);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     println!("machine  {} x {model}, Linux {}", thread::available_parallelism().map_or(0, usize::from), kernel.trim());
 }
@@ -214,7 +218,11 @@ fn ten_thousand_keys() {
     let probe = find(&mut session, "probe");
     session.sign(probe, Mechanism::plain(CKM_ECDSA_SHA256), b"first".to_vec()).unwrap();
     let all = millis(begin);
-    println!("{:<52} {backed_up:>12.1} ms, copy {copied:.1} ms, restore {:.1} ms", "  backup", all - backed_up - copied);
+    println!(
+        "{:<52} {backed_up:>12.1} ms, copy {copied:.1} ms, restore {:.1} ms",
+        "  backup",
+        all - backed_up - copied
+    );
     figure("10,000 keys: backup, copy, restore to first signature", all / 1e3, "s", 5.0, true);
 }
 
@@ -248,5 +256,8 @@ fn rsa_signatures() {
 
 /// A payload of 1 GiB, as many rows as that takes: not before the HSM can be filled faster than key by key.
 fn large_payload() {
-    println!("{:<52} not measured: filling 1 GiB key by key takes longer than the run", "a payload of 1 GiB, copied and verified");
+    println!(
+        "{:<52} not measured: filling 1 GiB key by key takes longer than the run",
+        "a payload of 1 GiB, copied and verified"
+    );
 }

@@ -56,9 +56,9 @@ pub enum CallError {
 impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Refused { name, message, request_id } => {
-                Problem::new("refused", format!("{name}: {message}")).cause(format!("request {request_id}")).exit(Exit::Refused)
-            }
+            CallError::Refused { name, message, request_id } => Problem::new("refused", format!("{name}: {message}"))
+                .cause(format!("request {request_id}"))
+                .exit(Exit::Refused),
             CallError::Problem(problem) => problem,
         }
     }
@@ -92,7 +92,8 @@ impl ApiClient {
         if uri.scheme_str() != Some("http") {
             return Err(unusable("this release calls http:// only".to_owned()));
         }
-        let authority = uri.authority().map(ToString::to_string).ok_or_else(|| unusable("it names no host".to_owned()))?;
+        let authority =
+            uri.authority().map(ToString::to_string).ok_or_else(|| unusable("it names no host".to_owned()))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Problem::new("threads", "cannot start").cause(e))?;
         Ok(Self { config, authority, runtime, connection: None })
@@ -229,7 +230,11 @@ fn refusal(raw: &Raw) -> Option<CallError> {
     let value: serde_json::Value = serde_json::from_slice(&raw.body).ok()?;
     let name = value.get("__type")?.as_str()?.to_owned();
     let message = value.get("Message").or_else(|| value.get("message")).and_then(|message| message.as_str());
-    Some(CallError::Refused { name, message: message.unwrap_or_default().to_owned(), request_id: raw.request_id.clone() })
+    Some(CallError::Refused {
+        name,
+        message: message.unwrap_or_default().to_owned(),
+        request_id: raw.request_id.clone(),
+    })
 }
 
 /// The API of the environment, for `configure`: it is only looked for when a cluster is asked about.
@@ -252,7 +257,9 @@ impl Endpoints for FromEnvironment {
 /// A [`Problem`], as a command should end.
 pub fn hsm_endpoints(api: &mut ApiClient, cluster_id: &str) -> Result<HsmEndpoints, Problem> {
     let call = Call::DescribeHsmEndpoints(DescribeHsmEndpointsRequest { cluster_id: ClusterId::new(cluster_id) });
-    let Reply::DescribeHsmEndpoints(reply) = api.call(call)? else { unreachable!("a reply is of its call's operation") };
+    let Reply::DescribeHsmEndpoints(reply) = api.call(call)? else {
+        unreachable!("a reply is of its call's operation")
+    };
     let hsms = reply.endpoints.into_iter().filter_map(|hsm| {
         let port = u16::try_from(hsm.port).ok()?;
         Some(HsmEndpoint { hsm_id: hsm.hsm_id, address: hsm.address, port, sni: hsm.sni })
@@ -310,7 +317,10 @@ mod tests {
     fn refusals_are_read() {
         let raw = |status, body: &'static str| Raw { status, request_id: "r".into(), body: body.into() };
         let error = read(Operation::DeleteBackup, &raw(400, r#"{"__type":"A","Message":"b"}"#)).unwrap_err();
-        assert!(matches!(&error, CallError::Refused { name, message, .. } if name == "A" && message == "b"), "{error:?}");
+        assert!(
+            matches!(&error, CallError::Refused { name, message, .. } if name == "A" && message == "b"),
+            "{error:?}"
+        );
         assert_eq!(Problem::from(error).exit_code(), Exit::Refused);
         for unreadable in [raw(500, "<html>"), raw(200, "[]")] {
             assert!(matches!(read(Operation::DeleteBackup, &unreadable), Err(CallError::Problem(_))));

@@ -41,15 +41,14 @@ impl AwsConfig {
         let endpoint = endpoint.or_else(|| set("AWS_ENDPOINT_URL_CLOUDHSM_V2")).or_else(|| set("AWS_ENDPOINT_URL"));
         let region = region.map(str::to_owned).or_else(|| set("AWS_REGION")).or_else(|| set("AWS_DEFAULT_REGION"));
         let region = region.or_else(|| files.config(&profile).remove("region"));
-        let (access_key_id, secret, session_token) =
-            match (set("AWS_ACCESS_KEY_ID"), set("AWS_SECRET_ACCESS_KEY")) {
-                (Some(id), Some(secret)) => (id, secret, set("AWS_SESSION_TOKEN")),
-                _ => files.credentials(&profile).ok_or_else(|| {
-                    missing("credentials", "there are no credentials")
-                        .cause(format!("AWS_ACCESS_KEY_ID is not set, and no file has a profile {profile:?} with keys"))
-                        .help("for strongroom dev:  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test")
-                })?,
-            };
+        let (access_key_id, secret, session_token) = match (set("AWS_ACCESS_KEY_ID"), set("AWS_SECRET_ACCESS_KEY")) {
+            (Some(id), Some(secret)) => (id, secret, set("AWS_SESSION_TOKEN")),
+            _ => files.credentials(&profile).ok_or_else(|| {
+                missing("credentials", "there are no credentials")
+                    .cause(format!("AWS_ACCESS_KEY_ID is not set, and no file has a profile {profile:?} with keys"))
+                    .help("for strongroom dev:  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test")
+            })?,
+        };
         Ok(Self {
             endpoint: endpoint.ok_or_else(|| {
                 missing("endpoint", "there is no endpoint to call")
@@ -131,7 +130,8 @@ mod tests {
 
     #[test]
     fn variables_lead() {
-        let all = [("AWS_ENDPOINT_URL", "http://a"), ("AWS_ENDPOINT_URL_CLOUDHSM_V2", "http://b"), ("AWS_REGION", "r-1")];
+        let all =
+            [("AWS_ENDPOINT_URL", "http://a"), ("AWS_ENDPOINT_URL_CLOUDHSM_V2", "http://b"), ("AWS_REGION", "r-1")];
         let config = find(&[&all[..], &KEYS, &[("AWS_DEFAULT_REGION", "r-2")]].concat()).unwrap();
         assert_eq!((config.endpoint.as_str(), config.region.as_str()), ("http://b", "r-1"));
         assert_eq!((config.access_key_id.as_str(), config.secret.expose()), ("test", "secret"));
@@ -149,12 +149,18 @@ mod tests {
     fn files_have_profiles() {
         let folder = tempfile::tempdir().unwrap();
         let [credentials, config] = ["credentials", "config"].map(|name| folder.path().join(name));
-        fs::write(&credentials, "[default]\naws_access_key_id = a\naws_secret_access_key=b\n[ops]\n# aws_access_key_id = x\n")
-            .unwrap();
+        fs::write(
+            &credentials,
+            "[default]\naws_access_key_id = a\naws_secret_access_key=b\n[ops]\n# aws_access_key_id = x\n",
+        )
+        .unwrap();
         fs::write(&config, "[default]\nregion=d-1\n[profile ops]\nregion = o-1\naws_access_key_id = c\naws_secret_access_key = d\naws_session_token=t\n").unwrap();
         let [credentials, config] = [&credentials, &config].map(|path| path.to_str().unwrap());
-        let files =
-            [("AWS_SHARED_CREDENTIALS_FILE", credentials), ("AWS_CONFIG_FILE", config), ("AWS_ENDPOINT_URL", "http://a")];
+        let files = [
+            ("AWS_SHARED_CREDENTIALS_FILE", credentials),
+            ("AWS_CONFIG_FILE", config),
+            ("AWS_ENDPOINT_URL", "http://a"),
+        ];
         let default = find(&files).unwrap();
         assert_eq!((default.access_key_id.as_str(), default.region.as_str()), ("a", "d-1"));
         let ops = find(&[&files[..], &[("AWS_PROFILE", "ops")]].concat()).unwrap();

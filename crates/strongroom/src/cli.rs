@@ -11,14 +11,14 @@ use clap::{ArgAction, Parser, Subcommand};
 use strongroom_model::RegionName;
 
 use crate::api_client::FromEnvironment;
+use crate::config::Config;
 use crate::host::HostSettings;
 use crate::human::{Color, Style};
 use crate::layout::Layout;
 use crate::log::Form;
 use crate::problem::{Exit, Problem};
-use crate::config::Config;
 use crate::{
-    backups, ca, check_config, cloudhsm_cli, configure, copies, dev, host, log, quickstart, region_command, subnet,
+    backups, ca, check_config, cloudhsm_cli, configure, copies, dev, host, log, quickstart, region_command, seams, subnet,
 };
 
 /// The commands, as people look for them.
@@ -192,14 +192,10 @@ fn dispatch(cli: Cli, began: Instant) -> Result<u8, Problem> {
             dev::run(&command, &config, everywhere.verbosity(), began)
         }
         Command::Quickstart(command) => done(quickstart::run(&command, &mut io::stdout())),
-        Command::Configure(command) => {
-            done(configure::run_configure(&command, &FromEnvironment, &mut io::stdout()))
-        }
+        Command::Configure(command) => done(configure::run_configure(&command, &FromEnvironment, &mut io::stdout())),
         Command::Copies(command) => copies::run(&command, &style, &mut io::stdout()).map(|exit| exit as u8),
         Command::Backups(command) => done(backups::run(&command, &style, &mut io::stdout())),
-        Command::Region(command) => {
-            done(region_command::run(&command, &style, &mut io::stdout(), &mut io::stderr()))
-        }
+        Command::Region(command) => done(region_command::run(&command, &style, &mut io::stdout(), &mut io::stderr())),
         Command::CheckConfig(command) => {
             let file = everywhere.config.as_deref();
             let exit = check_config::run(&command, file, &style, &mut io::stdout(), &mut io::stderr())?;
@@ -231,6 +227,7 @@ fn done(outcome: Result<(), Problem>) -> Result<u8, Problem> {
 }
 
 fn run_hsm(command: Hsm, verbosity: i8) -> Result<(), Problem> {
+    seams::seed_early();
     log::start(command.log, verbosity);
     host::run(&HostSettings {
         socket: command.socket,

@@ -118,7 +118,9 @@ fn abandon(api: &mut ApiClient, copy_id: &str, yes: bool, out: &mut dyn Write) -
              {to} stays unknown.\nType the id of the copy to go on: "
         );
         if !io::stdin().is_terminal() {
-            return Err(Problem::new("not-asked", "nobody is there to be asked").help("--yes answers").exit(Exit::Usage));
+            return Err(Problem::new("not-asked", "nobody is there to be asked")
+                .help("--yes answers")
+                .exit(Exit::Usage));
         }
         say(out, &question)?;
         let mut answer = String::new();
@@ -154,13 +156,8 @@ fn show(copy: &Copy, style: &Style) -> String {
         let backup = end.backup_id.as_ref().map_or("no backup yet", |id| id.as_str());
         format!("{backup} ({})", end.region)
     };
-    let mut lines = vec![format!(
-        "{}  {}  {} -> {}",
-        copy.copy_id,
-        shown_state(copy),
-        end(&copy.source),
-        end(&copy.destination)
-    )];
+    let mut lines =
+        vec![format!("{}  {}  {} -> {}", copy.copy_id, shown_state(copy), end(&copy.source), end(&copy.destination))];
     if let Some(who) = &copy.requested_by {
         let from = copy.source_ip.as_ref().map(|ip| format!(" from {ip}")).unwrap_or_default();
         let request = copy.request_id.as_ref().map(|id| format!(", request {id}")).unwrap_or_default();
@@ -179,9 +176,10 @@ fn show(copy: &Copy, style: &Style) -> String {
 }
 
 fn content(copy: &Copy) -> String {
-    let counts = copy.users.zip(copy.keys).map(|(users, keys)| {
-        format!("{}, {}, ", counted(bytes(users), "user"), counted(bytes(keys), "key"))
-    });
+    let counts = copy
+        .users
+        .zip(copy.keys)
+        .map(|(users, keys)| format!("{}, {}, ", counted(bytes(users), "user"), counted(bytes(keys), "key")));
     let pieces = counted(bytes(copy.chunks_total), "piece");
     let size = size(bytes(copy.bytes_total));
     format!("{}{size} in {pieces}, made {}", counts.unwrap_or_default(), copy.backup_created_at)

@@ -32,6 +32,7 @@ use crate::human::seconds;
 use crate::layout::Layout;
 use crate::log::{self, Form};
 use crate::problem::{Exit, Problem};
+use crate::seams::seed_early;
 
 /// Where `dev` listens if nothing else is said.
 const LISTEN: &str = "127.0.0.1:4225";
@@ -97,6 +98,7 @@ impl Dev {
 /// # Errors
 /// A [`Problem`] if it cannot start.
 pub fn run(dev: &Dev, config: &Config, verbosity: i8, began: Instant) -> Result<u8, Problem> {
+    seed_early();
     let decided = dev.decide(config, verbosity);
     log::start(decided.log, verbosity);
     let folder = match decided.ephemeral {

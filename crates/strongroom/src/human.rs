@@ -177,7 +177,10 @@ mod tests {
 
     #[test]
     fn sizes_and_times_are_short() {
-        assert_eq!([size(0), size(1_023), size(9_830), size(22_439_526)], ["0 bytes", "1023 bytes", "9.6 KiB", "21.4 MiB"]);
+        assert_eq!(
+            [size(0), size(1_023), size(9_830), size(22_439_526)],
+            ["0 bytes", "1023 bytes", "9.6 KiB", "21.4 MiB"]
+        );
         assert_eq!(part(13_631_488, 22_439_526, " of "), "13.0 of 21.4 MiB");
         assert_eq!(part(5, 100, " / "), "5 / 100 bytes");
         assert_eq!([took(41), took(2_400), took(180_000)], ["41 ms", "2.4 s", "3 min"]);

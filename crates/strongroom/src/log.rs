@@ -59,8 +59,7 @@ struct Lines {
 impl<S: Subscriber> Layer<S> for Lines {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
         // What libraries say below a warning is nobody's business here.
-        *metadata.level() <= self.level
-            && (is_ours(metadata.target()) || *metadata.level() <= Level::WARN)
+        *metadata.level() <= self.level && (is_ours(metadata.target()) || *metadata.level() <= Level::WARN)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -160,7 +159,8 @@ impl Entry {
         let mut object = serde_json::Map::new();
         object.insert("ts".into(), now.to_string().into());
         object.insert("level".into(), level.as_str().to_ascii_lowercase().into());
-        let named = [("region", &self.region), ("kind", &self.kind), ("id", &self.id), ("request_id", &self.request_id)];
+        let named =
+            [("region", &self.region), ("kind", &self.kind), ("id", &self.id), ("request_id", &self.request_id)];
         for (name, value) in named {
             if let Some(value) = value {
                 object.insert(name.into(), value.as_str().into());

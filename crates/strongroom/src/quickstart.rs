@@ -171,7 +171,8 @@ impl Run<'_> {
         let hsm = hsms.iter().find(|hsm| hsm.subnet_id.as_ref() == Some(&subnet.subnet_id)).or(hsms.last());
         let hsm = hsm.cloned().unwrap_or_default();
         let zone = hsm.availability_zone.unwrap_or_default();
-        let (address, eni) = (hsm.eni_ip.unwrap_or_default(), hsm.eni_id.map_or_else(String::new, |eni| eni.to_string()));
+        let (address, eni) =
+            (hsm.eni_ip.unwrap_or_default(), hsm.eni_id.map_or_else(String::new, |eni| eni.to_string()));
         let rest = match count {
             1 => format!("{address}, {eni}"),
             _ => format!("{address}; adding it makes a backup, as on AWS"),
@@ -250,7 +251,8 @@ impl Run<'_> {
         }
         let config = self.api.config();
         let folder = self.folder.path();
-        let words = ["configure", "--cluster-id", id.as_str(), "--region", &config.region, "--endpoint", &config.endpoint];
+        let words =
+            ["configure", "--cluster-id", id.as_str(), "--region", &config.region, "--endpoint", &config.endpoint];
         let words = words.map(Into::into).into_iter().chain([
             "--hsm-ca-cert".into(),
             folder.join(CERTIFICATE_FILE).into_os_string(),
@@ -267,7 +269,8 @@ impl Run<'_> {
         let input = DescribeBackupsRequest { filters: Some(filters.into()), ..DescribeBackupsRequest::default() };
         let Reply::DescribeBackups(reply) = self.api.call(Call::DescribeBackups(input))? else { mismatch() };
         let backups = reply.backups.unwrap_or_default();
-        let newest = backups.into_iter().max_by_key(|backup| backup.create_timestamp.unwrap_or(Timestamp::from_millis(0)));
+        let newest =
+            backups.into_iter().max_by_key(|backup| backup.create_timestamp.unwrap_or(Timestamp::from_millis(0)));
         let backup = newest.ok_or_else(|| Problem::new("no-backup", format!("{id} has no backup that is READY")))?;
         let input = ListBackupContentsRequest {
             backup_ids: Some(vec![backup.backup_id.clone()]),
@@ -292,9 +295,8 @@ impl Run<'_> {
         let filters = [("clusterIds".to_owned(), vec![id.to_string()])];
         let input = DescribeClustersRequest { filters: Some(filters.into()), ..DescribeClustersRequest::default() };
         let Reply::DescribeClusters(reply) = self.api.call(Call::DescribeClusters(input))? else { mismatch() };
-        let is_gone = |state: Option<ClusterState>| {
-            matches!(state, Some(ClusterState::DeleteInProgress | ClusterState::Deleted))
-        };
+        let is_gone =
+            |state: Option<ClusterState>| matches!(state, Some(ClusterState::DeleteInProgress | ClusterState::Deleted));
         let found = reply.clusters.unwrap_or_default().into_iter().next().filter(|cluster| !is_gone(cluster.state));
         found.ok_or_else(|| {
             let (region, folder) = (&self.api.config().region, self.folder.path().display());
@@ -341,7 +343,8 @@ impl Report<'_> {
     fn step(&mut self, name: &str, text: &str, made: Made) -> Result<(), Problem> {
         if made.now && !self.has_made {
             self.has_made = true;
-            let lines = [&[self.header.clone()], &self.held_back[..]].concat().join("\n");
+            let lines: Vec<&str> = [&self.header].into_iter().chain(&self.held_back).map(String::as_str).collect();
+            let lines = lines.join("\n");
             self.say(&lines)?;
         }
         let time = if made.now { seconds(millis(made.begun)) } else { "there already".to_owned() };

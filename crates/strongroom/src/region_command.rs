@@ -95,7 +95,8 @@ fn choose(regions: &[RegionName], named: Option<&str>) -> Result<RegionName, Pro
         ([only], None) => Ok(only.clone()),
         (_, Some(name)) if regions.iter().any(|region| region.as_str() == name) => Ok(RegionName::new(name)),
         (_, Some(name)) => {
-            Err(Problem::new("no-region", format!("{name} is not in this data folder, which has {names}")).exit(Exit::Usage))
+            Err(Problem::new("no-region", format!("{name} is not in this data folder, which has {names}"))
+                .exit(Exit::Usage))
         }
         (_, None) => Err(Problem::new("which-region", format!("the data folder has {names}"))
             .help("say which:  --region NAME")
@@ -146,7 +147,8 @@ fn compare(other: &RegionFile, given: Option<&str>, beside: &mut dyn Write) -> R
             .exit(Exit::Usage));
     }
     let unasked = |e: io::Error| Problem::new("input", "cannot ask").cause(e);
-    write!(beside, "Last {COMPARED} characters of its fingerprint, as its operator reads them to you: ").map_err(unasked)?;
+    write!(beside, "Last {COMPARED} characters of its fingerprint, as its operator reads them to you: ")
+        .map_err(unasked)?;
     beside.flush().map_err(unasked)?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(unasked)?;
@@ -178,7 +180,7 @@ mod tests {
     #[test]
     fn the_only_region_is_meant_and_else_it_is_said() {
         let [us, eu] = ["us-east-1", "eu-west-1"].map(RegionName::new);
-        assert_eq!(choose(&[us.clone()], None).unwrap(), us);
+        assert_eq!(choose(std::slice::from_ref(&us), None).unwrap(), us);
         assert_eq!(choose(&[us.clone(), eu.clone()], Some("eu-west-1")).unwrap(), eu);
         assert_eq!(choose(&[us.clone(), eu], None).unwrap_err().slug(), "which-region");
         assert_eq!(choose(&[us], Some("ap-south-1")).unwrap_err().slug(), "no-region");

@@ -172,7 +172,9 @@ pub(crate) mod tests {
     #[test]
     fn other_forms_are_refused() {
         let text = region("eu-west-1").to_toml();
-        for (from, to) in [("region/1", "region/9"), ("address = ", "adress = "), ("link_keys = [\"", "link_keys = [\"!")] {
+        for (from, to) in
+            [("region/1", "region/9"), ("address = ", "adress = "), ("link_keys = [\"", "link_keys = [\"!")]
+        {
             let altered = text.replacen(from, to, 1);
             assert_ne!(altered, text, "{from} is in the file");
             assert!(matches!(RegionFile::parse(&altered), Err(RegionFileError::Form(_))), "{from} to {to}");

@@ -55,6 +55,11 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Begins to seed aws-lc's generator, which takes some 50 ms once in a process: beside the rest of a start, not in its way.
+pub fn seed_early() {
+    std::thread::spawn(random::<1>);
+}
+
 /// Sixteen bytes in the form of a UUID of version 4: `8c1f0c1e-52b0-4d0e-9a83-6d5a64a0e0a7`.
 pub fn uuid(mut bytes: [u8; 16]) -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;

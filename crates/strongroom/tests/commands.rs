@@ -47,7 +47,10 @@ fn quickstart_makes_a_cluster_whose_key_signs() {
     let names: Vec<&str> = first.lines().skip(1).take(8).map(|line| line[2..13].trim_end()).collect();
     let steps = ["cluster", "HSM", "customer CA", "initialized", "activated", "key pair", "HSM", "backup"];
     assert_eq!(names, steps, "{first}");
-    assert!(first.starts_with("A cluster in us-east-1, through the public API; files in ./quickstart (0700)\n"), "{first}");
+    assert!(
+        first.starts_with("A cluster in us-east-1, through the public API; files in ./quickstart (0700)\n"),
+        "{first}"
+    );
     assert!(first.contains("READY, opened and checked: 3 users, 2 keys, "), "{first}");
 
     let again = succeeds(&strongroom(&dev, SOURCE, &["quickstart"]));
@@ -114,7 +117,11 @@ fn copies_are_shown_on_both_sides() {
     assert_eq!(json["format"], "strongroom.copies/1");
     assert_eq!(json["copies"][0]["destination"]["backup_id"], copied.as_str());
     let shown = succeeds(&strongroom(&dev, SOURCE, &["copies", "show", cells[0]]));
-    for part in [&format!("{}  ready  {backup_id} ({SOURCE}) -> {copied} ({DESTINATION})\n", cells[0])[..], ", equal in both regions\n", "  +0 ms  accepted "] {
+    for part in [
+        &format!("{}  ready  {backup_id} ({SOURCE}) -> {copied} ({DESTINATION})\n", cells[0])[..],
+        ", equal in both regions\n",
+        "  +0 ms  accepted ",
+    ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert_eq!(strongroom(&dev, SOURCE, &["copies", "--watch"]).status.code(), Some(0));

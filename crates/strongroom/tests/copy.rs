@@ -48,7 +48,12 @@ fn keys_made_in_one_region_sign_and_decrypt_in_another() {
 }
 
 /// Verifies with the key of a SubjectPublicKeyInfo.
-fn verify_spki(algorithm: &'static dyn aws_lc_rs::signature::VerificationAlgorithm, spki: &[u8], message: &[u8], signature: &[u8]) {
+fn verify_spki(
+    algorithm: &'static dyn aws_lc_rs::signature::VerificationAlgorithm,
+    spki: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) {
     use x509_cert::der::Decode;
     let spki = x509_cert::spki::SubjectPublicKeyInfoRef::from_der(spki).unwrap();
     UnparsedPublicKey::new(algorithm, spki.subject_public_key.raw_bytes()).verify(message, signature).unwrap();

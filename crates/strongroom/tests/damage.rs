@@ -103,7 +103,10 @@ fn flip_rows(dev: &Dev, file: &str, schema: &strongroom_store::migrate::Schema, 
             let (mut bytes, rowid): (Vec<u8>, i64) = (row.get(0)?, row.get(1)?);
             let at = at % bytes.len();
             bytes[at] ^= 0x10;
-            tx.execute(&update, &[strongroom_store::sql::Param::Blob(&bytes), strongroom_store::sql::Param::Int(rowid)])?;
+            tx.execute(
+                &update,
+                &[strongroom_store::sql::Param::Blob(&bytes), strongroom_store::sql::Param::Int(rowid)],
+            )?;
         }
         Ok::<_, StoreError>(())
     });
@@ -138,7 +141,9 @@ fn a_sealed_row_that_changed_never_signs() {
     let mut dev = Dev::start();
     let cluster = dev.cluster(SOURCE);
     generate_ec(&mut cluster.login(), "ec");
-    for (table, column) in [("objects", "sealed"), ("users", "sealed"), ("heads", "sealed"), ("clusters", "sealed_keys")] {
+    for (table, column) in
+        [("objects", "sealed"), ("users", "sealed"), ("heads", "sealed"), ("clusters", "sealed_keys")]
+    {
         for n in 0..2 {
             let flipped = |dev: &Dev| flip_rows(dev, "vault.db", &vault::SCHEMA, table, column, n * 29 + 5);
             dev.interrupt();

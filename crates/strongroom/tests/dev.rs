@@ -57,7 +57,10 @@ fn a_folder_and_a_port_belong_to_one_process() {
     let (data, pid, address) = (data.display(), dev.pid(), &dev.address);
     let error = text(&second.stderr);
     assert!(error.starts_with(&format!("error[data-in-use]: {data} belongs to a running process\n")), "{error}");
-    assert!(error.contains(&format!("cause: pid {pid} (strongroom dev, http://{address}) has held its lock")), "{error}");
+    assert!(
+        error.contains(&format!("cause: pid {pid} (strongroom dev, http://{address}) has held its lock")),
+        "{error}"
+    );
 
     let other = dev.folder.path().join("other");
     let third = strongroom().args(["dev", "--listen", &dev.address, "--data"]).arg(other).output().unwrap();
@@ -102,11 +105,13 @@ fn a_region_can_be_added_and_none_taken_away() {
     dev.extra = vec!["--regions".into(), "+ap-south-1".into()];
     dev.run();
     dev.api("ap-south-1").create_cluster(None);
-    let show = strongroom().args(["region", "show", "--region", "ap-south-1", "--data"]).arg(dev.data()).output().unwrap();
+    let show =
+        strongroom().args(["region", "show", "--region", "ap-south-1", "--data"]).arg(dev.data()).output().unwrap();
     let shown = text(&show.stdout);
     assert_eq!(lines_with(&shown, "ap-south-1\t").len(), 1, "{}", said(&show));
     for peer in ["us-east-1", "eu-west-1"] {
-        let line = lines_with(&shown, &format!("{peer}\t")).pop().unwrap_or_else(|| panic!("{}", said(&show))).to_owned();
+        let line =
+            lines_with(&shown, &format!("{peer}\t")).pop().unwrap_or_else(|| panic!("{}", said(&show))).to_owned();
         assert!(line.ends_with("\ttrusted"), "{line}");
         let peers = dev.folder.path().join("data.keys").join(peer).join("peers");
         assert!(peers.join("ap-south-1.toml").is_file(), "{peer} trusts it too");

@@ -78,7 +78,12 @@ fn no_copy_is_lost_or_doubled_by_any_kill() {
         let arrived = api.backups(Some(("sourceBackupIds", backup_id.as_str())));
         let unready = arrived.iter().filter(|b| b.backup_state != Some(BackupState::Ready)).count();
         assert_eq!(unready, 0, "copies of {backup_id} that are not READY");
-        assert_eq!(arrived.len(), expected(backup_id), "copies of {backup_id}, of {} accepted", accepted.load(Ordering::SeqCst));
+        assert_eq!(
+            arrived.len(),
+            expected(backup_id),
+            "copies of {backup_id}, of {} accepted",
+            accepted.load(Ordering::SeqCst)
+        );
     }
     all_opened(&mut api);
     for (backup_id, cluster) in backups.iter().zip([&small, &large]) {

@@ -109,8 +109,13 @@ fn import_known(session: &mut strongroom_client::Session) -> Known {
 fn openssl(args: &[&str], input: &[u8]) -> Vec<u8> {
     use std::io::Write;
     use std::process::Stdio;
-    let mut child =
-        Command::new("openssl").args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Command::new("openssl")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success(), "openssl {args:?}");
@@ -151,7 +156,8 @@ fn root_key(dev: &Dev) -> Vec<u8> {
     let folder = dev.folder.path().join("data.keys");
     let file = files(&folder).into_iter().find(|f| f.ends_with(format!("{SOURCE}/root"))).expect("the root's file");
     let text = std::fs::read_to_string(file).unwrap();
-    let longest = text.split(|c: char| c.is_whitespace() || c == ':' || c == '=').max_by_key(|word| word.len()).unwrap();
+    let longest =
+        text.split(|c: char| c.is_whitespace() || c == ':' || c == '=').max_by_key(|word| word.len()).unwrap();
     longest.as_bytes().to_vec()
 }
 

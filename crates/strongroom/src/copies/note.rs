@@ -25,11 +25,14 @@ pub(super) fn note(copy: &Copy, now: Timestamp) -> String {
     match copy.state {
         CopyState::Ready => {
             let backup = copy.destination.backup_id.as_ref().map_or("", |id| id.as_str());
-            let took = copy.finished_at.map(|at| format!(", in {}", took(at.since(copy.requested_at)))).unwrap_or_default();
+            let took =
+                copy.finished_at.map(|at| format!(", in {}", took(at.since(copy.requested_at)))).unwrap_or_default();
             format!("{backup}{took}")
         }
         CopyState::Failed => match told {
-            Some(told) if copy.destination.backup_id.is_some() => format!("{told}; DELETED in {}", copy.destination.region),
+            Some(told) if copy.destination.backup_id.is_some() => {
+                format!("{told}; DELETED in {}", copy.destination.region)
+            }
             told => told.unwrap_or_default(),
         },
         CopyState::Cancelled => reason.map(|reason| reason.text.clone()).unwrap_or_default(),

@@ -23,12 +23,7 @@ const LINES: Duration = Duration::from_secs(10);
 const BAR: usize = 22;
 
 /// Watches; gives the exit code: 1 if a copy failed meanwhile.
-pub(super) fn run(
-    api: &mut ApiClient,
-    states: &[String],
-    style: &Style,
-    out: &mut dyn Write,
-) -> Result<Exit, Problem> {
+pub(super) fn run(api: &mut ApiClient, states: &[String], style: &Style, out: &mut dyn Write) -> Result<Exit, Problem> {
     let mut watch = Watch { seen: HashMap::new(), drawn: 0, said_at: None, has_failed: false };
     loop {
         let unsettled = match states {
@@ -140,7 +135,13 @@ fn line(copy: &Copy, before: Option<&Seen>, now: Timestamp) -> String {
 fn bar(sent: i64, total: i64) -> String {
     let done = (sent.max(0) as u128 * BAR as u128 / total.max(1) as u128).min(BAR as u128) as usize;
     let full = "=".repeat(done.saturating_sub(1));
-    let head = if done == 0 { "" } else if done == BAR { "=" } else { ">" };
+    let head = if done == 0 {
+        ""
+    } else if done == BAR {
+        "="
+    } else {
+        ">"
+    };
     format!("{:<BAR$}", full + head)
 }
 
@@ -178,7 +179,7 @@ mod tests {
         let seen = Seen { at: sending.requested_at, copy: sending.clone() };
         let seen = HashMap::from([(sending.copy_id.clone(), seen)]);
         let watch = Watch { seen, drawn: 0, said_at: None, has_failed: false };
-        assert!(watch.gone(&[sending.clone()]).is_empty());
+        assert!(watch.gone(std::slice::from_ref(&sending)).is_empty());
         assert_eq!(watch.gone(&[]), [sending.copy_id]);
     }
 }

@@ -156,7 +156,7 @@ mod tests {
     use crate::dev::folder::RegionsAsked;
 
     fn banner(content: Option<Content>, binds_eni_ips: bool, copies: &[Copy]) -> String {
-        let file = DevFile::decide(None, &RegionsAsked::Any, [30, 17]).unwrap();
+        let file = DevFile::decide(None, &RegionsAsked::Any, || [30, 17]).unwrap();
         let layout = Layout::new("/var/tmp/strongroom/dev-data");
         let url = "http://127.0.0.1:4225";
         Banner { url, file: &file, layout: &layout, content, binds_eni_ips, copies, took: 412 }.lasting()
@@ -206,6 +206,9 @@ mod tests {
             stopping(2, &[copy()]),
             "Stopping: 2 calls finish, 1 copy pauses at 13.0 of 21.4 MiB. Ctrl-C again ends at once."
         );
-        assert_eq!(stopping(1, &[copy(), copy()]), "Stopping: 1 call finishes, 2 copies pause. Ctrl-C again ends at once.");
+        assert_eq!(
+            stopping(1, &[copy(), copy()]),
+            "Stopping: 1 call finishes, 2 copies pause. Ctrl-C again ends at once."
+        );
     }
 }

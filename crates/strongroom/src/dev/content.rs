@@ -22,9 +22,8 @@ pub(super) struct Content {
 impl Content {
     /// Counts the rows of all regions; a store that cannot be read counts as empty, and its region says so.
     pub(super) fn count(stores: &[Database]) -> Self {
-        let count = |tx: &mut dyn Tx| {
-            Ok::<_, StoreError>([clusters::count(tx)?, hsms::count(tx)?, backups::count(tx)?])
-        };
+        let count =
+            |tx: &mut dyn Tx| Ok::<_, StoreError>([clusters::count(tx)?, hsms::count(tx)?, backups::count(tx)?]);
         let mut sum = Self::default();
         for counts in stores.iter().filter_map(|store| store.read_blocking(count).ok()) {
             let [clusters, hsms, backups] = counts.map(|n| u64::try_from(n).unwrap_or(0));
@@ -39,7 +38,8 @@ impl Content {
 /// The copies that leave these regions and are not settled.
 pub(super) async fn copies_under_way(regions: &[Arc<Region>]) -> Vec<Copy> {
     let unsettled = CopyState::ALL.iter().filter(|state| !state.is_settled()).map(|state| state.to_string());
-    let call = Call::ListCopies(ListCopiesRequest { states: Some(unsettled.collect()), ..ListCopiesRequest::default() });
+    let call =
+        Call::ListCopies(ListCopiesRequest { states: Some(unsettled.collect()), ..ListCopiesRequest::default() });
     let mut copies = Vec::new();
     for region in regions {
         // What cannot be read is not told; it goes on all the same.

@@ -64,7 +64,10 @@ const DEFAULT_REGIONS: [&str; 2] = ["us-east-1", "eu-west-1"];
 
 impl Folder {
     /// The folder that was named, or `$XDG_DATA_HOME/strongroom/dev`.
-    pub(super) fn lasting(named: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, Problem> {
+    pub(super) fn lasting(
+        named: Option<PathBuf>,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Problem> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let data = named.or_else(|| {
             let home = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
@@ -141,8 +144,12 @@ impl Folder {
 }
 
 impl DevFile {
-    /// The file for what is asked, given what is there; `draw` gives random bytes for the networks.
-    pub(super) fn decide(there: Option<Self>, asked: &RegionsAsked, draw: [u8; 2]) -> Result<Self, Problem> {
+    /// The file for what is asked, given what is there; `draw` gives random bytes for the first network.
+    pub(super) fn decide(
+        there: Option<Self>,
+        asked: &RegionsAsked,
+        draw: impl Fn() -> [u8; 2],
+    ) -> Result<Self, Problem> {
         let known: Vec<String> = there.iter().flat_map(|file| &file.region).map(|r| r.name.clone()).collect();
         let wanted = match (asked, known.is_empty()) {
             (RegionsAsked::Any, true) => DEFAULT_REGIONS.map(str::to_owned).to_vec(),
@@ -158,7 +165,7 @@ impl DevFile {
             if file.region.iter().any(|r| r.name == name) {
                 continue;
             }
-            let network = file.region.last().map_or_else(|| first_network(draw), |last| next_network(last.network));
+            let network = file.region.last().map_or_else(|| first_network(draw()), |last| next_network(last.network));
             file.region.push(RegionEntry { name, network, link: None });
         }
         Ok(file)
@@ -241,14 +248,14 @@ mod tests {
 
     fn decide(there: Option<DevFile>, asked: &str) -> Result<Vec<String>, Problem> {
         let asked = if asked.is_empty() { RegionsAsked::Any } else { asked.parse().unwrap() };
-        DevFile::decide(there, &asked, [30, 17]).map(|file| file.region.into_iter().map(|r| r.name).collect())
+        DevFile::decide(there, &asked, || [30, 17]).map(|file| file.region.into_iter().map(|r| r.name).collect())
     }
 
     #[test]
     fn regions_are_decided_once_and_can_be_added_to() {
         assert_eq!(decide(None, "").unwrap(), DEFAULT_REGIONS);
         assert_eq!(decide(None, "ap-south-1").unwrap(), ["ap-south-1"]);
-        let there = DevFile::decide(None, &RegionsAsked::Any, [30, 17]).unwrap();
+        let there = DevFile::decide(None, &RegionsAsked::Any, || [30, 17]).unwrap();
         assert_eq!(there.region[1].network, [127, 94, 18]);
         assert_eq!(decide(Some(there.clone()), "eu-west-1,us-east-1").unwrap(), DEFAULT_REGIONS);
         assert_eq!(decide(Some(there.clone()), "+ap-south-1").unwrap(), ["us-east-1", "eu-west-1", "ap-south-1"]);
@@ -261,7 +268,18 @@ mod tests {
         for good in ["us-east-1", "us-gov-west-1", "+ap-southeast-2", "eu-west-1,eu-central-1"] {
             assert!(good.parse::<RegionsAsked>().is_ok(), "{good}");
         }
-        for bad in ["", "+", "useast1", "us-east", "US-EAST-1", "us-east-1,", "us-east-1,us-east-1", "../x-1", "u-east-1", "us-east-12"] {
+        for bad in [
+            "",
+            "+",
+            "useast1",
+            "us-east",
+            "US-EAST-1",
+            "us-east-1,",
+            "us-east-1,us-east-1",
+            "../x-1",
+            "u-east-1",
+            "us-east-12",
+        ] {
             assert!(bad.parse::<RegionsAsked>().is_err(), "{bad}");
         }
     }
@@ -288,7 +306,7 @@ mod tests {
         assert_eq!(problem.slug(), "data-in-use");
         assert!(problem.to_string().contains(&format!("pid {pid} (strongroom dev, http://127.0.0.1:4225) has held")));
         assert_eq!(folder.read().unwrap(), None);
-        let file = DevFile::decide(None, &RegionsAsked::Any, [1, 2]).unwrap();
+        let file = DevFile::decide(None, &RegionsAsked::Any, || [1, 2]).unwrap();
         folder.write(&file).unwrap();
         assert_eq!(folder.read().unwrap(), Some(file));
     }

@@ -48,7 +48,6 @@ impl Door {
     pub(super) fn new(name: RegionName) -> Arc<Self> {
         Arc::new(Self { name, region: SetOnce::new() })
     }
-
 }
 
 #[async_trait]
@@ -57,7 +56,10 @@ impl Api for Door {
         let region = match self.region.get() {
             Some(region) => region,
             None => tokio::time::timeout(CALL_WAIT, self.region.wait()).await.map_err(|_| {
-                ApiError::new(ErrorKind::ServiceUnavailable, format!("{} is still starting. Repeat the call.", self.name))
+                ApiError::new(
+                    ErrorKind::ServiceUnavailable,
+                    format!("{} is still starting. Repeat the call.", self.name),
+                )
             })?,
         };
         region.call(caller, call).await
@@ -93,7 +95,8 @@ impl Opened {
             Problem::new("data-folder", what).cause(cause)
         };
         files::make_private_folder(&layout.region(&name)).map_err(|e| unusable(&e))?;
-        let control = Database::open(&layout.control(&name), &control::SCHEMA, "strongroom dev").map_err(|e| unusable(&e))?;
+        let control =
+            Database::open(&layout.control(&name), &control::SCHEMA, "strongroom dev").map_err(|e| unusable(&e))?;
         let read = control.read_blocking(|tx| Ok::<_, StoreError>((meta::region(tx)?, meta::is_empty(tx)?)));
         let (known, is_empty) = read.map_err(|e| unusable(&e))?;
         let to_host = Known {
@@ -258,7 +261,9 @@ fn trust(trust: &Trust, file: &RegionFile) -> Result<(), Problem> {
 
 fn refused(name: &RegionName, layout: &Layout, text: String) -> Problem {
     let keys = layout.root_key(name);
-    Problem::new("wrong-root", format!("the HSM host refuses the data of {name}"))
-        .cause(text)
-        .help(format!("put back what belongs together: {} and {}", layout.region(name).display(), keys.display()))
+    Problem::new("wrong-root", format!("the HSM host refuses the data of {name}")).cause(text).help(format!(
+        "put back what belongs together: {} and {}",
+        layout.region(name).display(),
+        keys.display()
+    ))
 }

@@ -46,7 +46,7 @@ impl Running {
         let lock = folder.lock()?;
         let there = folder.read()?;
         let is_new = there.is_none();
-        let mut file = DevFile::decide(there.clone(), &decided.regions, random())?;
+        let mut file = DevFile::decide(there.clone(), &decided.regions, random)?;
         let listener = listen::endpoint(decided.listen).await?;
         let url = format!("http://{}", listener.local_addr().unwrap_or(decided.listen));
         // Who meets the lock reads where to go; without it they read our process id.

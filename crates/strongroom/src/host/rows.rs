@@ -180,9 +180,8 @@ impl VaultTx for OverTx<'_> {
 
     fn users(&mut self, cluster: &str, epoch: u64) -> Result<Vec<UserRow>, RowsError> {
         let rows = vault::users::all(self.0, cluster, number(epoch)?).map_err(failed)?;
-        let read = |row: vault::users::User| {
-            Ok(UserRow { user: row.name, version: count(row.version)?, sealed: row.sealed })
-        };
+        let read =
+            |row: vault::users::User| Ok(UserRow { user: row.name, version: count(row.version)?, sealed: row.sealed });
         rows.into_iter().map(read).collect()
     }
 

@@ -59,7 +59,14 @@ impl Front {
         clock: Arc<dyn Clock>,
         explains: bool,
     ) -> Self {
-        Self { regions, credentials, clock, explains, signing_keys: SigningKeys::default(), under_way: AtomicUsize::new(0) }
+        Self {
+            regions,
+            credentials,
+            clock,
+            explains,
+            signing_keys: SigningKeys::default(),
+            under_way: AtomicUsize::new(0),
+        }
     }
 
     /// Requests that have not been answered yet.

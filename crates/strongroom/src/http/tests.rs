@@ -204,7 +204,8 @@ fn describe() -> Request {
 async fn a_signed_call_reaches_the_engine_with_its_caller() {
     let server = Server::start().await;
     let mut request = describe();
-    request.unsigned = vec![("amz-sdk-invocation-id".into(), "one-call".into()), ("user-agent".into(), "a test".into())];
+    request.unsigned =
+        vec![("amz-sdk-invocation-id".into(), "one-call".into()), ("user-agent".into(), "a test".into())];
     let answer = server.send(&request).await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "{}"));
     let caller = server.engine.caller.lock().unwrap().take().unwrap();
@@ -236,7 +237,10 @@ async fn wrong_credentials_get_awss_words_and_in_dev_help() {
     let text = "The security token included in the request is invalid.";
     let server = Server::start().await;
     let error = server.send(&wrong).await.error();
-    assert_eq!(error, ("UnrecognizedClientException".into(), format!("{text} This is strongroom dev: use test / test.")));
+    assert_eq!(
+        error,
+        ("UnrecognizedClientException".into(), format!("{text} This is strongroom dev: use test / test."))
+    );
     let with_token = Request { token: Some("token"), ..describe() };
     let (kind, message) = server.send(&with_token).await.error();
     assert_eq!(kind, "UnrecognizedClientException");
@@ -334,7 +338,11 @@ async fn a_head_has_its_limits() {
 #[tokio::test]
 async fn garbage_is_refused_and_harms_nobody() {
     let server = Server::start().await;
-    for garbage in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..], b"POST / HTTP/9.9\r\n\r\n", b"\r\n\r\n\0\r\n\r\n"] {
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..],
+        b"POST / HTTP/9.9\r\n\r\n",
+        b"\r\n\r\n\0\r\n\r\n",
+    ] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(garbage).await.unwrap();
         let mut answer = Vec::new();

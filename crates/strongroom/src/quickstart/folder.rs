@@ -95,7 +95,9 @@ impl Folder {
             format!("export STRONGROOM_CLIENT={}", quoted(&self.path.to_string_lossy())),
         ];
         lines.extend(
-            self.module.as_ref().map(|module| format!("export STRONGROOM_PKCS11={}", quoted(&module.to_string_lossy()))),
+            self.module
+                .as_ref()
+                .map(|module| format!("export STRONGROOM_PKCS11={}", quoted(&module.to_string_lossy()))),
         );
         lines.push(format!("ADMIN_PASSWORD={}", *self.admin_password));
         lines.push("# What quickstart goes on from.".to_owned());
@@ -123,7 +125,11 @@ impl Folder {
 /// A value as a shell takes it.
 fn quoted(text: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/:._+=-".contains(&b);
-    if !text.is_empty() && text.bytes().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 /// The PKCS#11 module: beside this program, or where packages put it.

@@ -74,10 +74,9 @@ impl Dev {
             .spawn()
             .unwrap();
         let ready = Arc::new(Mutex::new(None));
-        for stream in [
-            Box::new(child.stdout.take().unwrap()) as Box<dyn Read + Send>,
-            Box::new(child.stderr.take().unwrap()),
-        ] {
+        for stream in
+            [Box::new(child.stdout.take().unwrap()) as Box<dyn Read + Send>, Box::new(child.stderr.take().unwrap())]
+        {
             let (output, ready) = (self.output.clone(), ready.clone());
             thread::spawn(move || {
                 let mut endpoint = None;
@@ -197,10 +196,10 @@ impl TestCluster {
     }
 
     pub fn session(&self) -> Session {
-        let servers = self.endpoints.iter().map(|e| Server {
-            sni: Some(e.sni.clone()),
-            ..Server::new(e.address.clone(), e.port as u16)
-        });
+        let servers = self
+            .endpoints
+            .iter()
+            .map(|e| Server { sni: Some(e.sni.clone()), ..Server::new(e.address.clone(), e.port as u16) });
         let cluster = ClientCluster {
             hsm_ca_file: "customerCA.crt".into(),
             cluster_id: Some(self.id.as_str().to_owned()),
@@ -355,7 +354,9 @@ impl Api {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
         let added = signer.sign(&head, body, Timestamp::from_millis(now));
         let mut text = format!("POST {path} HTTP/1.1\r\n");
-        for (name, value) in head.headers.iter().map(|(n, v)| (*n, *v)).chain(added.iter().map(|(n, v)| (*n, v.as_str()))) {
+        for (name, value) in
+            head.headers.iter().map(|(n, v)| (*n, *v)).chain(added.iter().map(|(n, v)| (*n, v.as_str())))
+        {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         if let Some(id) = &self.invocation_id {
@@ -460,8 +461,11 @@ impl Api {
         let filters = filter.map(|(name, value)| [(name.to_owned(), vec![value.to_owned()])].into_iter().collect());
         let (mut all, mut next_token) = (Vec::new(), None);
         loop {
-            let input =
-                DescribeBackupsRequest { filters: filters.clone(), next_token: next_token.take(), ..Default::default() };
+            let input = DescribeBackupsRequest {
+                filters: filters.clone(),
+                next_token: next_token.take(),
+                ..Default::default()
+            };
             let Reply::DescribeBackups(output) = self.call(Call::DescribeBackups(input)) else { panic!() };
             all.extend(output.backups.unwrap());
             next_token = output.next_token;
@@ -510,7 +514,18 @@ pub fn ready_copies(api: &mut Api, backup_id: &BackupId) -> Vec<Backup> {
 /// Every file below a folder.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    entries.flatten().flat_map(|e| if e.path().is_dir() { files(&e.path()) } else if e.path().is_file() { vec![e.path()] } else { Vec::new() }).collect()
+    entries
+        .flatten()
+        .flat_map(|e| {
+            if e.path().is_dir() {
+                files(&e.path())
+            } else if e.path().is_file() {
+                vec![e.path()]
+            } else {
+                Vec::new()
+            }
+        })
+        .collect()
 }
 
 /// An empty structure.
