@@ -18,7 +18,8 @@ use crate::layout::Layout;
 use crate::log::Form;
 use crate::problem::{Exit, Problem};
 use crate::{
-    backups, ca, check_config, cloudhsm_cli, configure, copies, dev, host, log, quickstart, region_command, seams, subnet,
+    backups, ca, check_config, cloudhsm_cli, configure, copies, dev, host, log, quickstart, region_command, seams,
+    subnet,
 };
 
 /// The commands, as people look for them.
@@ -164,14 +165,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// AWS's `configure-cli`, as a program of that name.
+#[derive(Parser)]
+#[command(name = "configure-cli", version)]
+struct ConfigureProgram {
+    #[command(flatten)]
+    command: configure::ConfigureCli,
+}
+
 fn run_configure_cli(arguments: Vec<OsString>) -> ExitCode {
-    #[derive(Parser)]
-    #[command(name = "configure-cli", version)]
-    struct ConfigureCli {
-        #[command(flatten)]
-        command: configure::ConfigureCli,
-    }
-    match ConfigureCli::try_parse_from(arguments) {
+    match ConfigureProgram::try_parse_from(arguments) {
         Err(usage) => print_usage(&usage),
         Ok(cli) => match configure::run_configure_cli(&cli.command, &FromEnvironment, &mut io::stdout()) {
             Ok(()) => ExitCode::SUCCESS,
@@ -266,7 +268,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_grammar_is_sound() {
+    fn the_grammars_are_sound() {
         Cli::command().debug_assert();
+        ConfigureProgram::command().debug_assert();
     }
 }

@@ -130,6 +130,20 @@ fn copies_are_shown_on_both_sides() {
 }
 
 #[test]
+fn awss_names_are_names_of_this_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, words: &[&str]| {
+        let link = folder.path().join(name);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_strongroom"), &link).unwrap();
+        Command::new(link).args(words).env("STRONGROOM_CLIENT", folder.path()).output().unwrap()
+    };
+    assert!(succeeds(&run("cloudhsm-cli", &["--help"])).contains("Usage: cloudhsm-cli "));
+    let unknown = run("configure-cli", &["--disable-key-availability-check"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).starts_with("error[no-hsm]: "), "{}", text(&unknown.stderr));
+}
+
+#[test]
 fn what_goes_wrong_has_its_exit_code() {
     let mut dev = Dev::start();
     let code = |dev: &Dev, words: &[&str]| {

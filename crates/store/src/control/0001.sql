@@ -60,7 +60,7 @@ CREATE TABLE receipts (
   digest BYTEA, reason_code TEXT, reason TEXT, at BIGINT NOT NULL, again BIGINT NOT NULL,
   PRIMARY KEY (direction, peer, seq)
 );
-CREATE INDEX receipts_by_copy ON receipts (direction, peer, copy_id) WHERE copy_id IS NOT NULL;
+CREATE INDEX receipts_by_copy ON receipts (direction, peer, copy_id, seq);
 CREATE UNIQUE INDEX receipts_outcome ON receipts (peer, copy_id)
   WHERE direction = 'given' AND kind IN ('ready', 'deleted');
 CREATE UNIQUE INDEX receipts_purge ON receipts (peer, copy_id) WHERE direction = 'given' AND kind = 'purged';
