@@ -252,9 +252,10 @@ async fn renew(lease: &Lease) -> Stop {
     loop {
         lease.region.clock.sleep(RENEW).await;
         let (region, claim) = (lease.region.clone(), lease.claim.clone());
-        let renewed = lease.region.control.write(move |tx| {
-            jobs::renew(tx, claim.kind, &claim.subject, claim.epoch, region.now().plus(LEASE))
-        });
+        let renewed = lease
+            .region
+            .control
+            .write(move |tx| jobs::renew(tx, claim.kind, &claim.subject, claim.epoch, region.now().plus(LEASE)));
         match renewed.await.map_err(WriteError::flatten).map(Committed::into_inner) {
             Ok(true) => {}
             Ok(false) => return Stop::Lost,

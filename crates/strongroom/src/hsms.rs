@@ -289,7 +289,9 @@ fn code(code: FailureCode) -> HsmsCode {
         FailureCode::Damaged => HsmsCode::Damaged,
         FailureCode::DoesNotOpen => HsmsCode::DoesNotOpen,
         FailureCode::Rejected => HsmsCode::Rejected,
-        FailureCode::Invalid | FailureCode::WrongRegion => HsmsCode::Invalid,
+        FailureCode::Invalid => HsmsCode::Invalid,
+        // Told at the greeting of a connection: the host is another one than before, which no job takes as final.
+        FailureCode::WrongRegion => HsmsCode::HostDown,
     }
 }
 

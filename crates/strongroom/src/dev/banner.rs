@@ -71,7 +71,7 @@ impl Banner<'_> {
     fn exports(&self) -> String {
         let region = self.names().next().unwrap_or_default();
         format!(
-            "  export AWS_ENDPOINT_URL_CLOUDHSM_V2={} AWS_REGION={region}\n  \
+            "  export AWS_ENDPOINT_URL_CLOUDHSM_V2={} AWS_REGION={region} AWS_DEFAULT_REGION={region}\n  \
              export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test",
             self.url
         )
@@ -183,7 +183,7 @@ mod tests {
                 "  data         /var/tmp/strongroom/dev-data     new; root keys beside it, in dev-data.keys",
                 "  HSM network  127.94.17.0/24 us-east-1, 127.94.18.0/24 eu-west-1, port 2225",
                 "Ready in 0.4 s. In another terminal:",
-                "  export AWS_ENDPOINT_URL_CLOUDHSM_V2=http://127.0.0.1:4225 AWS_REGION=us-east-1",
+                "  export AWS_ENDPOINT_URL_CLOUDHSM_V2=http://127.0.0.1:4225 AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1",
                 "  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test",
                 "  strongroom quickstart",
             ]

@@ -63,11 +63,12 @@ fn serve(mut stream: UnixStream, regions: &[HostRegion], activity: &Arc<Activity
         tracing::trace!(kind = "host", "call {}", strongroom_model::id::hex(&rid));
         let Some(running) = activity.begin() else { return Ok(()) };
         // The end of the process does not wait for those who wait for outbox rows: nothing is lost with them.
-        let _running = (!matches!(call, Call::OutboxRead { .. })).then_some(running);
+        let running = (!matches!(call, Call::OutboxRead { .. })).then_some(running);
         let mut chunks = Chunks { stream: &mut stream, cut: false };
         let answer = host.answer(call, &mut chunks);
         let cut = chunks.cut;
         frames::write(&mut stream, &answer)?;
+        drop(running);
         if cut {
             return Ok(());
         }

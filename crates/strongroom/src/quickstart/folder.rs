@@ -84,7 +84,11 @@ impl Folder {
         let token = config.session_token.as_ref().map(|token| format!(" AWS_SESSION_TOKEN={}", quoted(token)));
         let mut lines = vec![
             "# Made by strongroom quickstart, for a shell to source. Keep it to yourself: it has passwords.".to_owned(),
-            format!("export AWS_ENDPOINT_URL_CLOUDHSM_V2={} AWS_REGION={}", quoted(&config.endpoint), config.region),
+            format!(
+                "export AWS_ENDPOINT_URL_CLOUDHSM_V2={0} AWS_REGION={1} AWS_DEFAULT_REGION={1}",
+                quoted(&config.endpoint),
+                config.region
+            ),
             format!(
                 "export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}{}",
                 quoted(&config.access_key_id),
