@@ -181,21 +181,29 @@ pub trait FromCell: Sized {
     fn from_cell(cell: Cell) -> Result<Self, Mismatch>;
 }
 
-/// A cell that is not of the type that was asked for.
+/// A cell that is not of the type that was asked for. Made for every cell that is read, so it only notes what to say.
 #[derive(Debug)]
 pub struct Mismatch {
-    found: String,
+    found: Found,
     wanted: &'static str,
+}
+
+/// What a cell holds, never the content: rows may hold what does not belong into a log.
+#[derive(Debug)]
+enum Found {
+    Null,
+    Int(i64),
+    Text(usize),
+    Blob(usize),
 }
 
 impl Mismatch {
     fn new(found: &Cell, wanted: &'static str) -> Self {
-        // Never the content: rows may hold what does not belong into a log.
         let found = match found {
-            Cell::Null => "NULL".to_owned(),
-            Cell::Int(n) => format!("the integer {n}"),
-            Cell::Text(text) => format!("a text of {} bytes", text.len()),
-            Cell::Blob(bytes) => format!("{} bytes", bytes.len()),
+            Cell::Null => Found::Null,
+            Cell::Int(n) => Found::Int(*n),
+            Cell::Text(text) => Found::Text(text.len()),
+            Cell::Blob(bytes) => Found::Blob(bytes.len()),
         };
         Self { found, wanted }
     }
@@ -203,7 +211,14 @@ impl Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "holds {}, not {}", self.found, self.wanted)
+        f.write_str("holds ")?;
+        match self.found {
+            Found::Null => f.write_str("NULL"),
+            Found::Int(n) => write!(f, "the integer {n}"),
+            Found::Text(length) => write!(f, "a text of {length} bytes"),
+            Found::Blob(length) => write!(f, "{length} bytes"),
+        }?;
+        write!(f, ", not {}", self.wanted)
     }
 }
 
