@@ -20,7 +20,8 @@ pub fn claimed_by_one<E: Executor>() {
         let claimed: Vec<_> = race(&store, contenders.into()).into_iter().map(Result::unwrap).collect();
         assert_eq!(claimed.iter().map(Vec::len).sum::<usize>(), 1, "{claimed:?}");
         let job = claimed.into_iter().flatten().next().unwrap();
-        assert_eq!((job.subject, job.epoch), (format!("backup-{round}"), 1));
+        // An epoch is taken once, over all jobs.
+        assert_eq!((job.subject, job.epoch), (format!("backup-{round}"), round as i64 + 1));
     }
 }
 
@@ -110,9 +111,38 @@ pub fn schedule_moves_what_is_there<E: Executor>() {
     let due: Vec<_> = store.get(jobs::all).iter().map(|j| (j.kind, j.due_at)).collect();
     assert_eq!(due, [(JobKind::Forget, at(6)), (JobKind::Purge, at(7))]);
     let failed = store.set(|tx| {
-        jobs::claim_due(tx, at(10), "me", at(40), 10)?;
-        jobs::postpone(tx, JobKind::Purge, "backup-a", 1, at(20), "no space")?;
+        let claimed = jobs::claim_due(tx, at(10), "me", at(40), 10)?;
+        let purge = claimed.iter().find(|j| j.kind == JobKind::Purge).unwrap();
+        jobs::postpone(tx, JobKind::Purge, "backup-a", purge.epoch, at(20), "no space")?;
         Ok((jobs::attempts(tx, JobKind::Purge, "backup-a")?, jobs::reason(tx, JobKind::Purge, "backup-a")?))
     });
     assert_eq!(failed, (1, Some("no space".into())));
+}
+
+/// A job that was removed and written anew is another job: nothing of the first owner's is recorded.
+pub fn removed_and_written_anew<E: Executor>() {
+    let store = E::control();
+    let epochs = store.set(|tx| {
+        let (kind, subject) = (JobKind::Purge, "backup:backup-a");
+        jobs::schedule(tx, kind, subject, at(5))?;
+        let first = jobs::claim_due(tx, at(5), "first", at(35), 10)?[0].epoch;
+        jobs::remove(tx, kind, subject)?;
+        jobs::schedule(tx, kind, subject, at(6))?;
+        let second = jobs::claim_due(tx, at(6), "second", at(36), 10)?[0].epoch;
+        Ok((jobs::holds(tx, kind, subject, first)?, jobs::holds(tx, kind, subject, second)?))
+    });
+    assert_eq!(epochs, (false, true));
+}
+
+/// A renewal that comes after the release takes the job from nobody.
+pub fn late_renewal<E: Executor>() {
+    let store = E::control();
+    let claimable = store.set(|tx| {
+        let (kind, subject) = (JobKind::Copy, "copy-a");
+        let epoch = jobs::insert_claimed(tx, kind, subject, "me", at(30))?;
+        jobs::release(tx, kind, subject, epoch, at(10))?;
+        jobs::renew(tx, kind, subject, epoch, at(60))?;
+        Ok(jobs::any_due(tx, at(11))?)
+    });
+    assert!(claimable);
 }

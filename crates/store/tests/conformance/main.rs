@@ -31,7 +31,7 @@ macro_rules! conformance {
             }
             jobs {
                 claimed_by_one, slow_owner_cannot_write, waiter_wakes_with_its_row, live_lease_is_kept,
-                recovery_voids_leases, schedule_moves_what_is_there,
+                recovery_voids_leases, schedule_moves_what_is_there, removed_and_written_anew, late_renewal,
             }
             vault {
                 head_moves_once, login_tries_are_five, acknowledgement_spares_what_is_newer, request_is_answered_once,

@@ -86,7 +86,7 @@ async fn another_regions_control_store_is_refused() {
     let other =
         Known { region_id: Some(RegionId::new("other")), roots: vec!["0123456789abcdef".into()], is_empty: false };
     let refused = HsmHost::new(folder.path().join("hsm.sock"), region(), other).hello().await.unwrap_err();
-    assert_eq!(refused.code, HsmsCode::Invalid);
+    assert_eq!(refused.code, HsmsCode::HostDown);
     assert!(refused.text.contains("is region other"), "{refused}");
     let stranger = HsmHost::new(folder.path().join("hsm.sock"), RegionName::new("eu-west-1"), Known::default());
     assert!(stranger.hello().await.unwrap_err().text.contains("does not have eu-west-1"));
