@@ -28,7 +28,7 @@ pub struct Found {
 }
 
 /// Something that answers the calls of an HSM. Every method fails as [`Hsm::call`] does.
-#[allow(clippy::missing_errors_doc)]
+#[allow(clippy::missing_errors_doc, reason = "said once, for all of them")]
 pub trait Hsm {
     /// Makes one call.
     ///

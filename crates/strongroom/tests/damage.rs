@@ -120,7 +120,7 @@ fn a_header_or_body_that_changed_never_restores() {
     generate_ec(&mut cluster.login(), "ec");
     let backup_id = dev.api(SOURCE).fresh_backup(&cluster.id);
     for column in ["header", "body"] {
-        for n in 0..10 {
+        for n in 0..12 {
             let flipped = |dev: &Dev| flip_rows(dev, "control.db", &control::SCHEMA, "backups", column, n * 17 + 3);
             dev.interrupt();
             flipped(&dev);

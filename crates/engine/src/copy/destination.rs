@@ -12,9 +12,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future;
-use strongroom_model::backup::{BackupState, UNDELETE_WINDOW};
+use strongroom_model::backup::BackupState;
 use strongroom_model::time::DAY;
-use strongroom_model::{AccountId, BackupId, BlobId, CopyId, RegionId, Tag, Timestamp};
+use strongroom_model::{AccountId, BackupId, BlobId, CopyId, RegionId, Tag};
 use strongroom_store::control::backups::{Backup, Content};
 use strongroom_store::control::jobs::JobKind;
 use strongroom_store::control::receipts::Direction;
@@ -23,10 +23,10 @@ use strongroom_store::{StoreError, Tx, WriteError};
 use tokio::sync::Notify;
 
 use crate::blob::{Payload, read_chunk, store_to_hsms};
+use crate::copy::behind;
 use crate::copy::incoming::{self, facts_of};
 use crate::copy::message::{Announce, Answer, Ended, Listing, Message, Reason, ReceiptMark, Told, VERSION};
 use crate::copy::receipts;
-use crate::names;
 use crate::ports::{Admitted, ChunkSource, Facts, HsmsCode, HsmsError, Peer};
 use crate::region::Region;
 
@@ -168,7 +168,7 @@ impl PeerSession {
                 let now = region.now();
                 match &told {
                     Told::Receipt { receipt, account, listing } => {
-                        told_receipt(tx, &region, &peer, receipt, account, listing.as_deref(), now)
+                        behind::told(tx, &region, &peer, receipt, account, listing.as_deref(), now)
                     }
                     Told::Done { highest } => {
                         peers::raise_next_seq(tx, &peer.region_id, *highest as i64 + 1)?;
@@ -535,76 +535,6 @@ impl ChunkSource for CheckedSource<'_> {
         };
         self.check.done.store(n + 1, Ordering::Relaxed);
         Ok(bytes)
-    }
-}
-
-/// O2, one receipt.
-fn told_receipt(
-    tx: &mut dyn Tx,
-    region: &Region,
-    peer: &Peer,
-    told: &Ended,
-    account: &str,
-    listing: Option<&Listing>,
-    now: Timestamp,
-) -> Result<Answer, StoreError> {
-    let copy_id = CopyId::new(&*told.copy_id);
-    let held = receipts::outcome(tx, &peer.region_id, &copy_id)?;
-    match told.kind.as_str() {
-        "ready" => Ok(if held.is_some() { Answer::Held } else { Answer::Missing }),
-        "deleted" => {
-            if held.is_none() {
-                let reason = told.reason.clone().unwrap_or_else(|| Reason::new("deleted", "as its source was told"));
-                match (backups::by_copy(tx, &peer.region_id, &copy_id)?, listing) {
-                    (Some(backup), _) => drop(incoming::delete_unsettled(tx, &backup, &reason, now)?),
-                    (None, Some(listing)) => {
-                        let backup = incoming::listed(tx, region, peer, &copy_id, account, listing)?;
-                        incoming::insert_deleted(tx, backup, &reason, now)?;
-                    }
-                    (None, None) => {}
-                }
-            }
-            Ok(Answer::Held)
-        }
-        "purged" => {
-            told_purge(tx, region, peer, &copy_id, account, listing, now)?;
-            Ok(Answer::Held)
-        }
-        _ => Ok(Answer::Held),
-    }
-}
-
-/// A purge that this region forgot: the copy goes to PENDING_DELETION; one that was never here again is purged at once.
-fn told_purge(
-    tx: &mut dyn Tx,
-    region: &Region,
-    peer: &Peer,
-    copy_id: &CopyId,
-    account: &str,
-    listing: Option<&Listing>,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    if strongroom_store::control::receipts::purge(tx, Direction::Given, &peer.region_id, copy_id)?.is_some() {
-        return Ok(());
-    }
-    match (backups::by_copy(tx, &peer.region_id, copy_id)?, listing) {
-        (Some(backup), _) if backup.state == BackupState::Ready => {
-            let delete_at = now.plus(UNDELETE_WINDOW);
-            backups::pending_deletion(tx, &backup.backup_id, delete_at)?;
-            jobs::schedule(tx, JobKind::Purge, &names::backup(&backup.backup_id), delete_at)
-        }
-        (Some(backup), _) if backup.is_in_progress() => {
-            incoming::delete_unsettled(tx, &backup, &Reason::new("purged", "as its source was told"), now)?;
-            receipts::give_purged(tx, &peer.region_id, copy_id, &backup, now)
-        }
-        (Some(_), _) => Ok(()),
-        (None, Some(listing)) => {
-            let backup = incoming::listed(tx, region, peer, copy_id, account, listing)?;
-            let reason = Reason::new("purged", "as its source was told");
-            incoming::insert_deleted(tx, backup.clone(), &reason, now)?;
-            receipts::give_purged(tx, &peer.region_id, copy_id, &backup, now)
-        }
-        (None, None) => Ok(()),
     }
 }
 
