@@ -53,9 +53,7 @@ fn checkable(cluster: &Cluster) -> Result<String, ApiError> {
 async fn check(region: &Region, csr: &str, input: &InitializeClusterRequest) -> Result<(), ApiError> {
     let checked = region.hsms.check_certificates(csr, &input.signed_cert, &input.trust_anchor).await;
     checked.map_err(|error| match error.code {
-        HsmsCode::Invalid => {
-            ApiError::invalid(error.text.replace("the CSR", &format!("the CSR of {}", input.cluster_id)))
-        }
+        HsmsCode::Invalid => ApiError::invalid(error.text),
         _ => ApiError::internal("Nothing was changed: the HSM host does not answer. Repeat the call.", error),
     })
 }
