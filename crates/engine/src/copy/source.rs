@@ -23,7 +23,7 @@ use crate::copy::outgoing;
 pub(crate) use crate::copy::session::Sessions;
 use crate::copy::session::{Away, Peering};
 use crate::job::{After, Lease, Stop};
-use crate::ports::{PeerConnection, PeerDown};
+use crate::ports::{Facts, PeerConnection, PeerDown};
 use crate::region::Region;
 
 /// Chunks on their way at once.
@@ -69,6 +69,39 @@ struct Attempt<'a> {
     steps: Vec<Step>,
     recorded_at: Timestamp,
     number: i64,
+}
+
+/// The chunks of a payload on their way.
+struct Chunks<'a> {
+    region: &'a Region,
+    payload: &'a Payload,
+    facts: &'a Facts,
+    copy_id: &'a str,
+    /// Held by the one whose bytes count against the rate.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Why a chunk has no answer.
+enum Unsent {
+    /// It is not what the manifest says.
+    Changed,
+    Store(StoreError),
+    Down(PeerDown),
+}
+
+impl Chunks<'_> {
+    async fn send(&self, connection: &dyn PeerConnection, n: u32) -> Result<Answer, Unsent> {
+        let bytes = match read_chunk(self.region, self.payload, n).await {
+            Ok(bytes) if self.facts.chunk_digest(n) == Some(digest(&SHA256, &bytes).as_ref()) => bytes,
+            Ok(_) | Err(StoreError::Corrupt(_) | StoreError::Other(_)) => return Err(Unsent::Changed),
+            Err(error) => return Err(Unsent::Store(error)),
+        };
+        if let Some(rate) = self.region.settings.copy_max_rate {
+            let _turn = self.turn.lock().await;
+            self.region.clock.sleep(Duration::from_secs_f64(bytes.len() as f64 / rate as f64)).await;
+        }
+        connection.ask(Message::Chunk { copy_id: self.copy_id.to_owned(), n, bytes }).await.map_err(Unsent::Down)
+    }
 }
 
 /// Why an attempt ended without a receipt.
@@ -246,7 +279,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// K5: several chunks are under way at once; each that is acknowledged is durable there.
+    /// K5: several chunks are read and under way at once; each that is acknowledged is durable there.
     async fn send(
         &mut self,
         peering: &Peering,
@@ -256,23 +289,32 @@ impl Attempt<'_> {
         let total = self.listing.facts.chunks();
         let lacking: u32 = ranges.iter().map(|(first, last)| last.saturating_sub(*first).saturating_add(1)).sum();
         self.copy.chunks_done = i64::from(total.saturating_sub(lacking));
+        let (region, payload, facts) = (self.region().clone(), self.payload.clone(), self.listing.facts.clone());
+        let copy_id = self.copy.copy_id.as_str().to_owned();
+        let chunks = Chunks {
+            region: &region,
+            payload: &payload,
+            facts: &facts,
+            copy_id: &copy_id,
+            turn: tokio::sync::Mutex::new(()),
+        };
         let mut numbers = ranges.iter().flat_map(|&(first, last)| first..=last.min(total.saturating_sub(1)));
         let mut under_way = FuturesUnordered::new();
         loop {
             while under_way.len() < IN_FLIGHT {
                 let Some(n) = numbers.next() else { break };
-                let bytes = self.read(n).await?;
-                self.throttle(bytes.len()).await;
-                let copy_id = self.copy.copy_id.as_str().to_owned();
-                under_way.push(connection.ask(Message::Chunk { copy_id, n, bytes }));
+                under_way.push(chunks.send(connection, n));
             }
-            let Some(answer) = under_way.next().await else { break };
-            match answer.map_err(|down| self.broke(peering, connection, &down))? {
-                Answer::Have { .. } => self.copy.chunks_done += 1,
+            let Some(sent) = under_way.next().await else { break };
+            match sent {
+                Ok(Answer::Have { .. }) => self.copy.chunks_done += 1,
                 // Settled meanwhile; Finish tells how.
-                Answer::Ended(_) => break,
-                Answer::Retry(reason) => return Err(self.later(reason)),
-                _ => return Err(Pause::Until(self.region().now(), Reason::new("busy", "begun again"))),
+                Ok(Answer::Ended(_)) => break,
+                Ok(Answer::Retry(reason)) => return Err(self.later(reason)),
+                Ok(_) => return Err(Pause::Until(self.region().now(), Reason::new("busy", "begun again"))),
+                Err(Unsent::Changed) => return Err(self.opens_no_more().await),
+                Err(Unsent::Store(error)) => return Err(error.into()),
+                Err(Unsent::Down(down)) => return Err(self.broke(peering, connection, &down)),
             }
             self.record(CopyState::Sending).await?;
             if self.region().now() >= self.copy.deadline_at && !self.copy.lost {
@@ -283,16 +325,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// A chunk of the pinned blob; one that is not what the manifest says makes the whole backup be opened.
-    async fn read(&self, n: u32) -> Result<Vec<u8>, Pause> {
-        match read_chunk(self.region(), &self.payload, n).await {
-            Ok(bytes) if self.listing.facts.chunk_digest(n) == Some(digest(&SHA256, &bytes).as_ref()) => Ok(bytes),
-            Ok(_) => Err(self.opens_no_more().await),
-            Err(StoreError::Corrupt(_) | StoreError::Other(_)) => Err(self.opens_no_more().await),
-            Err(error) => Err(error.into()),
-        }
-    }
-
+    /// A chunk is not what the manifest says: the whole backup is opened, to know whether it is damaged.
     async fn opens_no_more(&self) -> Pause {
         let (header, body) = (self.backup.header.as_deref(), self.backup.body.as_deref());
         let mut source = PayloadSource { region: self.region(), payload: &self.payload };
@@ -302,12 +335,6 @@ impl Attempt<'_> {
             Ok(_) => Pause::Until(self.region().now(), Reason::new("busy", "a chunk was read wrongly once")),
             Err(error) if error.code.is_retryable() => self.later(Reason::new(error.code.as_str(), error.text)),
             Err(error) => Pause::Damaged(error.text),
-        }
-    }
-
-    async fn throttle(&self, bytes: usize) {
-        if let Some(rate) = self.region().settings.copy_max_rate {
-            self.region().clock.sleep(Duration::from_secs_f64(bytes as f64 / rate as f64)).await;
         }
     }
 
