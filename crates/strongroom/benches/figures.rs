@@ -289,6 +289,13 @@ fn large_payload() {
     source.call(Api::copy_call(&backup_id, DESTINATION));
     wait("copy READY", || ready_copies(&mut destination, &backup_id).pop());
     let copied = LARGE as f64 / f64::from(1 << 20) / begin.elapsed().as_secs_f64();
+    let Reply::ListCopies(output) = source.call(Call::ListCopies(Default::default())) else { panic!() };
+    let input = DescribeCopyRequest { copy_id: output.copies[0].copy_id.clone() };
+    let Reply::DescribeCopy(output) = source.call(Call::DescribeCopy(input)) else { panic!() };
+    for step in output.copy.steps.unwrap_or_default() {
+        let after = step.at.since(output.copy.requested_at);
+        println!("  {:<50} {after:>12} ms", step.name);
+    }
     let plain = plain_write(&dev);
     println!("{:<52} {plain:>12.1} MiB/s", "plain write and fsync, the same size");
     figure("1 GiB copied, verified, durable", copied, "MiB/s", 400.0_f64.min(plain * 0.6), false);
