@@ -379,10 +379,10 @@ impl PeerSession {
             return Ok(());
         };
         let payload = Payload { blob_id: blob_id.clone(), inline: None };
-        let mut source =
-            CheckedSource { region: &self.region, payload: &payload, facts: &listing, check, damaged: None };
+        let mut source = CountedSource { region: &self.region, payload: &payload, check };
         let proved = self.region.hsms.check(header, body, listing.chunks(), &mut source).await;
-        if let Some(n) = source.damaged {
+        let is_damaged = matches!(&proved, Err(error) if error.code == HsmsCode::Damaged);
+        if is_damaged && let Some(n) = self.changed_chunk(&payload, &listing).await? {
             let backup_id = backup.backup_id.clone();
             let rounds = self.write(move |tx| {
                 blobs::forget_chunk(tx, &blob_id, n)?;
@@ -403,6 +403,18 @@ impl PeerSession {
             Err(error) if error.code.is_retryable() => Err(error.into()),
             Err(error) => self.settle_deleted(backup, final_code(error.code), error.text).await.map(drop),
         }
+    }
+
+    /// The first chunk that is not what it was when it was recorded.
+    async fn changed_chunk(&self, payload: &Payload, facts: &Facts) -> Result<Option<u32>, No> {
+        for n in 0..facts.chunks() {
+            match read_chunk(&self.region, payload, n).await {
+                Ok(bytes) if facts.chunk_digest(n) == Some(digest(&SHA256, &bytes).as_ref()) => {}
+                Ok(_) | Err(StoreError::Corrupt(_)) => return Ok(Some(n)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
     }
 
     /// N6, the good end. Whoever settled the copy before has the word: its receipt is the answer.
@@ -512,27 +524,17 @@ enum Listed {
     Conflict,
 }
 
-/// Gives the stored chunks to a check, and notes one that is not what it was when it was recorded.
-struct CheckedSource<'a> {
+/// Gives the stored chunks to a check, and counts them.
+struct CountedSource<'a> {
     region: &'a Region,
     payload: &'a Payload,
-    facts: &'a Facts,
     check: &'a Check,
-    damaged: Option<u32>,
 }
 
 #[async_trait]
-impl ChunkSource for CheckedSource<'_> {
+impl ChunkSource for CountedSource<'_> {
     async fn get(&mut self, n: u32) -> Result<Vec<u8>, HsmsError> {
-        let read = read_chunk(self.region, self.payload, n).await;
-        let bytes = match read {
-            Ok(bytes) if self.facts.chunk_digest(n) == Some(digest(&SHA256, &bytes).as_ref()) => bytes,
-            Ok(_) | Err(StoreError::Corrupt(_)) => {
-                self.damaged = Some(n);
-                return Err(HsmsError::new(HsmsCode::Damaged, format!("chunk {n} changed on disk")));
-            }
-            Err(error) => return Err(store_to_hsms(error)),
-        };
+        let bytes = read_chunk(self.region, self.payload, n).await.map_err(store_to_hsms)?;
         self.check.done.store(n + 1, Ordering::Relaxed);
         Ok(bytes)
     }

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use strongroom_model::copy::CopyState;
 use strongroom_model::{CopyId, Timestamp};
@@ -23,7 +22,7 @@ use crate::copy::outgoing;
 pub(crate) use crate::copy::session::Sessions;
 use crate::copy::session::{Away, Peering};
 use crate::job::{After, Lease, Stop};
-use crate::ports::{Facts, PeerConnection, PeerDown};
+use crate::ports::{PeerConnection, PeerDown};
 use crate::region::Region;
 
 /// Chunks on their way at once.
@@ -75,7 +74,6 @@ struct Attempt<'a> {
 struct Chunks<'a> {
     region: &'a Region,
     payload: &'a Payload,
-    facts: &'a Facts,
     copy_id: &'a str,
     /// Held by the one whose bytes count against the rate.
     turn: tokio::sync::Mutex<()>,
@@ -83,7 +81,7 @@ struct Chunks<'a> {
 
 /// Why a chunk has no answer.
 enum Unsent {
-    /// It is not what the manifest says.
+    /// It cannot be read, or is not what the manifest says.
     Changed,
     Store(StoreError),
     Down(PeerDown),
@@ -92,15 +90,19 @@ enum Unsent {
 impl Chunks<'_> {
     async fn send(&self, connection: &dyn PeerConnection, n: u32) -> Result<Answer, Unsent> {
         let bytes = match read_chunk(self.region, self.payload, n).await {
-            Ok(bytes) if self.facts.chunk_digest(n) == Some(digest(&SHA256, &bytes).as_ref()) => bytes,
-            Ok(_) | Err(StoreError::Corrupt(_) | StoreError::Other(_)) => return Err(Unsent::Changed),
+            Ok(bytes) => bytes,
+            Err(StoreError::Corrupt(_) | StoreError::Other(_)) => return Err(Unsent::Changed),
             Err(error) => return Err(Unsent::Store(error)),
         };
         if let Some(rate) = self.region.settings.copy_max_rate {
             let _turn = self.turn.lock().await;
             self.region.clock.sleep(Duration::from_secs_f64(bytes.len() as f64 / rate as f64)).await;
         }
-        connection.ask(Message::Chunk { copy_id: self.copy_id.to_owned(), n, bytes }).await.map_err(Unsent::Down)
+        // The destination holds the chunk against the manifest, so that it is not done here too.
+        match connection.ask(Message::Chunk { copy_id: self.copy_id.to_owned(), n, bytes }).await {
+            Ok(Answer::Retry(reason)) if reason.code == "bad-chunk" => Err(Unsent::Changed),
+            answer => answer.map_err(Unsent::Down),
+        }
     }
 }
 
@@ -289,15 +291,10 @@ impl Attempt<'_> {
         let total = self.listing.facts.chunks();
         let lacking: u32 = ranges.iter().map(|(first, last)| last.saturating_sub(*first).saturating_add(1)).sum();
         self.copy.chunks_done = i64::from(total.saturating_sub(lacking));
-        let (region, payload, facts) = (self.region().clone(), self.payload.clone(), self.listing.facts.clone());
+        let (region, payload) = (self.region().clone(), self.payload.clone());
         let copy_id = self.copy.copy_id.as_str().to_owned();
-        let chunks = Chunks {
-            region: &region,
-            payload: &payload,
-            facts: &facts,
-            copy_id: &copy_id,
-            turn: tokio::sync::Mutex::new(()),
-        };
+        let chunks =
+            Chunks { region: &region, payload: &payload, copy_id: &copy_id, turn: tokio::sync::Mutex::new(()) };
         let mut numbers = ranges.iter().flat_map(|&(first, last)| first..=last.min(total.saturating_sub(1)));
         let mut under_way = FuturesUnordered::new();
         loop {
