@@ -147,12 +147,23 @@ impl HsmHost {
     /// A call that is followed by the chunks of a payload.
     async fn stream(&self, call: Call, chunks: u32, source: &mut dyn ChunkSource) -> Result<Facts, HsmsError> {
         let mut line = self.begin(call).await?;
+        let mut next = if chunks > 0 { Some(source.get(0).await?) } else { None };
         for n in 0..chunks {
-            let bytes = source.get(n).await?;
-            if line.send(&Chunk { n, bytes }).await.is_err() {
+            let Some(bytes) = next.take() else { break };
+            // The next chunk is fetched while this one is on its way.
+            let following = async {
+                match n + 1 < chunks {
+                    true => source.get(n + 1).await.map(Some),
+                    false => Ok(None),
+                }
+            };
+            let chunk = Chunk { n, bytes };
+            let (sent, following) = tokio::join!(line.send(&chunk), following);
+            if sent.is_err() {
                 // The host may have answered and closed before it read everything.
                 break;
             }
+            next = following?;
         }
         let answer = line.receive(STREAM_TIMEOUT).await.map_err(|e| self.down(&e))?;
         match answer {
