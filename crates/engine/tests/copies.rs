@@ -24,7 +24,10 @@ fn run(test: impl AsyncFnOnce()) {
 
 /// A world with an ACTIVE cluster and its READY backup.
 async fn world_with_backup(chunks: u32) -> (World, ClusterId, BackupId) {
-    let world = World::start(Faults::default(), chunks).await;
+    with_backup(World::start(Faults::default(), chunks).await).await
+}
+
+async fn with_backup(world: World) -> (World, ClusterId, BackupId) {
     let input = CreateClusterRequest {
         hsm_type: "hsm2m.medium".into(),
         subnet_ids: vec![SubnetId::new("subnet-0aaaaaaaaaaaaaaa1")],
@@ -305,6 +308,27 @@ fn bytes_that_changed_at_the_source_end_the_copy_with_the_reason() {
         assert_eq!((copy.state, copy.reason.clone().unwrap().code.as_str()), (CopyState::Failed, "does-not-open"));
         assert!(copy.reason.as_ref().unwrap().text.contains("chunk 1"), "{:?}", copy.reason);
         assert!(arrived(&world, &backup_id).await.iter().all(|b| b.backup_state == Some(BackupState::Deleted)));
+    });
+}
+
+#[test]
+fn a_chunk_that_changed_at_the_destination_is_asked_for_again() {
+    run(async || {
+        // A rate at which each chunk takes a while, so that one can be changed before the last is there.
+        let world = World::start_with(Faults::default(), 30, |s| s.copy_max_rate = Some(1 << 20)).await;
+        let (world, _, backup_id) = with_backup(world).await;
+        world.call(0, copy_call(&backup_id)).await;
+        let recorded = async || {
+            let database = world.database(1);
+            let blob = database.read_blocking(blobs::all).unwrap().pop()?;
+            let chunks = database.read_blocking(|tx| blobs::chunk_numbers(tx, &blob.blob_id)).unwrap();
+            (!chunks.is_empty() && chunks.len() < 25).then(|| chunks[0])
+        };
+        let n = world.wait("a first chunk", recorded).await;
+        damage(&world, 1, n);
+        assert_eq!(settled(&world, 1).await[0].state, CopyState::Ready);
+        let row = world.database(1).read_blocking(backups::all).unwrap().remove(0);
+        assert_eq!((row.state, row.repairs), (BackupState::Ready, 1));
     });
 }
 

@@ -246,6 +246,11 @@ pub struct World {
 
 impl World {
     pub async fn start(faults: Faults, chunks: u32) -> Self {
+        Self::start_with(faults, chunks, |_| {}).await
+    }
+
+    /// With settings of its own for both regions.
+    pub async fn start_with(faults: Faults, chunks: u32, settings: fn(&mut Settings)) -> Self {
         let world = Self {
             folder: tempfile::tempdir().unwrap(),
             clock: Arc::default(),
@@ -253,7 +258,7 @@ impl World {
             vaults: Default::default(),
             ids: [RegionId::from_bytes([1; 17]), RegionId::from_bytes([2; 17])],
             line_cut: Arc::default(),
-            settings: |_| {},
+            settings,
             slots: Arc::default(),
             databases: Mutex::default(),
             invocations: AtomicU64::new(1),
