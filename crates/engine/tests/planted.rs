@@ -9,9 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use futures_util::future::BoxFuture;
-use strongroom_engine::ports::{Clock, Peer, PeerConnection, PeerDown, Peers, Rng, Spawn};
+use strongroom_engine::ports::{Clock, Peer, PeerConnection, PeerDown, Peers};
 use strongroom_engine::{Parts, Region, Settings};
 use strongroom_model::backup::{Backup, BackupState};
 use strongroom_model::call::*;
@@ -23,7 +21,7 @@ use strongroom_store::control::SCHEMA;
 use strongroom_store::{Blobs, Database, StoreError};
 use support::fault::Faults;
 use support::host::{FakeHsms, Vault};
-use support::{NAMES, caller};
+use support::{NAMES, TestRng, TestSpawn, caller};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
@@ -105,22 +103,6 @@ impl Clock for ImpatientClock {
             true => tokio::time::sleep(duration.min(Duration::from_millis(20))).await,
             false => std::future::pending().await,
         }
-    }
-}
-
-struct TestRng;
-
-impl Rng for TestRng {
-    fn fill(&self, bytes: &mut [u8]) {
-        SystemRandom::new().fill(bytes).unwrap();
-    }
-}
-
-struct TestSpawn;
-
-impl Spawn for TestSpawn {
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        tokio::spawn(task);
     }
 }
 

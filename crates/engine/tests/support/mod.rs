@@ -53,7 +53,7 @@ impl Clock for TestClock {
     }
 }
 
-struct TestRng;
+pub struct TestRng;
 
 impl Rng for TestRng {
     fn fill(&self, bytes: &mut [u8]) {
@@ -61,7 +61,7 @@ impl Rng for TestRng {
     }
 }
 
-struct TestSpawn;
+pub struct TestSpawn;
 
 impl Spawn for TestSpawn {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
