@@ -94,16 +94,11 @@ impl Trust {
             Ok(there) if there.region_id != region.region_id => {
                 Err(TrustError::OtherRegion { name: there.name, found: there.region_id, path })
             }
-            _ => self.replace(region),
+            _ => self.write(region, path),
         }
     }
 
-    /// Writes a region's file whatever was there: only for a process that runs both regions and knows both to be new.
-    ///
-    /// # Errors
-    /// [`TrustError::Io`].
-    pub fn replace(&self, region: &RegionFile) -> Result<PathBuf, TrustError> {
-        let path = self.path(&region.name);
+    fn write(&self, region: &RegionFile, path: PathBuf) -> Result<PathBuf, TrustError> {
         let failed = |cause| TrustError::Io { path: path.clone(), cause };
         crate::files::make_private_folder(&self.folder).map_err(failed)?;
         crate::files::write_whole(&path, region.to_toml().as_bytes(), 0o644).map_err(failed)?;
