@@ -2,8 +2,12 @@
 //! one is chunk objects under a name of its own. The blob's row is there, and its `upto` is raised, before a chunk is
 //! written, so that every object in storage is owned by a row that says how far to delete.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt, TryStreamExt};
 use strongroom_model::BlobId;
 use strongroom_store::StoreError;
 use strongroom_store::control::blobs;
@@ -11,13 +15,12 @@ use strongroom_store::control::blobs;
 use crate::job::{After, Lease, Stop};
 use crate::ports::{ChunkSink, ChunkSource, HsmsCode, HsmsError};
 use crate::region::Region;
-use std::sync::Arc;
 
 /// The longest payload that lives in its row, in bytes.
 pub(crate) const INLINE_MAX: usize = 64 * 1024;
 /// By how many chunks `upto` is raised.
 pub(crate) const STRIDE: u32 = 64;
-/// Chunks on their way to storage at once.
+/// Chunks on their way to storage, or from it, at once.
 const IN_FLIGHT: usize = 4;
 
 /// A payload as its rows describe it.
@@ -28,16 +31,30 @@ pub(crate) struct Payload {
     pub inline: Option<Vec<u8>>,
 }
 
-/// Reads a payload chunk by chunk.
+/// Reads a payload chunk by chunk, a few ahead of what is asked for.
 pub(crate) struct PayloadSource<'a> {
-    pub region: &'a Region,
-    pub payload: &'a Payload,
+    region: &'a Region,
+    payload: &'a Payload,
+    /// The chunks that are left to read.
+    left: Range<u32>,
+    reading: FuturesOrdered<BoxFuture<'a, Result<Vec<u8>, StoreError>>>,
+}
+
+impl<'a> PayloadSource<'a> {
+    pub fn new(region: &'a Region, payload: &'a Payload, chunks: u32) -> Self {
+        Self { region, payload, left: 0..chunks, reading: FuturesOrdered::new() }
+    }
 }
 
 #[async_trait]
 impl ChunkSource for PayloadSource<'_> {
-    async fn get(&mut self, n: u32) -> Result<Vec<u8>, HsmsError> {
-        read_chunk(self.region, self.payload, n).await.map_err(store_to_hsms)
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, HsmsError> {
+        while self.reading.len() < IN_FLIGHT
+            && let Some(n) = self.left.next()
+        {
+            self.reading.push_back(Box::pin(read_chunk(self.region, self.payload, n)));
+        }
+        self.reading.try_next().await.map_err(store_to_hsms)
     }
 }
 
@@ -56,7 +73,7 @@ pub(crate) struct SnapshotSink<'a> {
     blob_id: BlobId,
     upto: u32,
     first: Option<Vec<u8>>,
-    writing: FuturesUnordered<futures_util::future::BoxFuture<'static, Result<(), StoreError>>>,
+    writing: FuturesUnordered<BoxFuture<'static, Result<(), StoreError>>>,
 }
 
 impl<'a> SnapshotSink<'a> {

@@ -278,8 +278,8 @@ pub trait ChunkSink: Send {
 /// Gives the chunks of a payload, in order.
 #[async_trait]
 pub trait ChunkSource: Send {
-    /// Gives chunk `n`. An error ends the call with it.
-    async fn get(&mut self, n: u32) -> Result<Vec<u8>, HsmsError>;
+    /// Gives the next chunk, `None` after the last. An error ends the call with it.
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, HsmsError>;
 }
 
 /// The HSM host of this region. Calls that write are idempotent by the row they make, and removal leaves a tombstone for
@@ -315,14 +315,8 @@ pub trait Hsms: Send + Sync {
         created_at: Timestamp,
         sink: &mut dyn ChunkSink,
     ) -> Result<Snapshot, HsmsError>;
-    /// Opens a stored payload of `chunks` pieces and checks everything in it.
-    async fn check(
-        &self,
-        header: &[u8],
-        body: &[u8],
-        chunks: u32,
-        source: &mut dyn ChunkSource,
-    ) -> Result<Facts, HsmsError>;
+    /// Opens a stored payload and checks everything in it.
+    async fn check(&self, header: &[u8], body: &[u8], source: &mut dyn ChunkSource) -> Result<Facts, HsmsError>;
     /// Wraps a data key to a pinned peer.
     async fn rewrap(
         &self,
@@ -347,7 +341,6 @@ pub trait Hsms: Send + Sync {
         cluster: &ClusterId,
         header: &[u8],
         body: &[u8],
-        chunks: u32,
         source: &mut dyn ChunkSource,
     ) -> Result<Facts, HsmsError>;
     /// Removes everything of a cluster, for good.

@@ -404,8 +404,13 @@ fn a_destination_on_an_old_disk_is_told_and_gets_what_it_lost_again() {
         assert!(again.iter().any(|b| b.backup_id == first.backup_id));
         let raised = world.database(1).read_blocking(alarms::list).unwrap();
         assert!(raised.iter().any(|a| a.kind == "behind"), "{raised:?}");
-        let lost = world.database(0).read_blocking(copies::all).unwrap();
-        assert!(lost.iter().all(|c| !c.lost && c.state == CopyState::Ready));
+        // The source hears of it a moment after the destination lists it.
+        world
+            .wait("nothing is lost", async || {
+                let rows = world.database(0).read_blocking(copies::all).unwrap();
+                rows.iter().all(|c| !c.lost && c.state == CopyState::Ready).then_some(())
+            })
+            .await;
     });
 }
 

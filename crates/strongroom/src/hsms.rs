@@ -23,7 +23,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 /// Connections to the host at once; others wait.
 const CONNECTIONS: usize = 32;
@@ -145,25 +144,15 @@ impl HsmHost {
     }
 
     /// A call that is followed by the chunks of a payload.
-    async fn stream(&self, call: Call, chunks: u32, source: &mut dyn ChunkSource) -> Result<Facts, HsmsError> {
+    async fn stream(&self, call: Call, source: &mut dyn ChunkSource) -> Result<Facts, HsmsError> {
         let mut line = self.begin(call).await?;
-        let mut next = if chunks > 0 { Some(source.get(0).await?) } else { None };
-        for n in 0..chunks {
-            let Some(bytes) = next.take() else { break };
-            // The next chunk is fetched while this one is on its way.
-            let following = async {
-                match n + 1 < chunks {
-                    true => source.get(n + 1).await.map(Some),
-                    false => Ok(None),
-                }
-            };
-            let chunk = Chunk { n, bytes };
-            let (sent, following) = tokio::join!(line.send(&chunk), following);
-            if sent.is_err() {
+        let mut n = 0;
+        while let Some(bytes) = source.next().await? {
+            if line.send(&Chunk { n, bytes }).await.is_err() {
                 // The host may have answered and closed before it read everything.
                 break;
             }
-            next = following?;
+            n += 1;
         }
         let answer = line.receive(STREAM_TIMEOUT).await.map_err(|e| self.down(&e))?;
         match answer {
@@ -262,14 +251,14 @@ async fn in_time<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) 
 }
 
 async fn send<M: Encode<()>>(stream: &mut UnixStream, message: &M) -> io::Result<()> {
-    let frame = frame::encode(message).map_err(invalid)?;
+    let frame = frame::encode_sealed(message).map_err(invalid)?;
     stream.write_all(&frame).await
 }
 
 async fn receive<M: for<'b> Decode<'b, ()>>(stream: &mut UnixStream) -> io::Result<M> {
     let mut header = [0; frame::HEADER_LENGTH];
     stream.read_exact(&mut header).await?;
-    let mut body = Zeroizing::new(vec![0; frame::length(header).map_err(invalid)?]);
+    let mut body = vec![0; frame::length(header).map_err(invalid)?];
     stream.read_exact(&mut body).await?;
     frame::decode(&body).map_err(invalid)
 }
@@ -382,14 +371,8 @@ impl Hsms for HsmHost {
         }
     }
 
-    async fn check(
-        &self,
-        header: &[u8],
-        body: &[u8],
-        chunks: u32,
-        source: &mut dyn ChunkSource,
-    ) -> Result<Facts, HsmsError> {
-        self.stream(Call::Check { header: header.into(), body: body.into() }, chunks, source).await
+    async fn check(&self, header: &[u8], body: &[u8], source: &mut dyn ChunkSource) -> Result<Facts, HsmsError> {
+        self.stream(Call::Check { header: header.into(), body: body.into() }, source).await
     }
 
     async fn rewrap(
@@ -424,11 +407,10 @@ impl Hsms for HsmHost {
         cluster: &ClusterId,
         header: &[u8],
         body: &[u8],
-        chunks: u32,
         source: &mut dyn ChunkSource,
     ) -> Result<Facts, HsmsError> {
         let call = Call::Install { cluster: cluster.to_string(), header: header.into(), body: body.into() };
-        self.stream(call, chunks, source).await
+        self.stream(call, source).await
     }
 
     async fn destroy(&self, cluster: &ClusterId) -> Result<(), HsmsError> {

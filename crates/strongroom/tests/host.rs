@@ -158,7 +158,9 @@ fn verify(session: &mut Session, public: Ulong, signature: Vec<u8>) {
 #[derive(Default)]
 struct Payload {
     chunks: Vec<Vec<u8>>,
-    altered: Option<u32>,
+    altered: Option<usize>,
+    /// Chunks given in the call under way.
+    given: usize,
 }
 
 #[async_trait::async_trait]
@@ -172,12 +174,16 @@ impl ChunkSink for Payload {
 
 #[async_trait::async_trait]
 impl ChunkSource for Payload {
-    async fn get(&mut self, n: u32) -> Result<Vec<u8>, HsmsError> {
-        let mut bytes = self.chunks[n as usize].clone();
-        if self.altered == Some(n) {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, HsmsError> {
+        let Some(mut bytes) = self.chunks.get(self.given).cloned() else {
+            self.given = 0;
+            return Ok(None);
+        };
+        if self.altered == Some(self.given) {
             bytes[0] ^= 1;
         }
-        Ok(bytes)
+        self.given += 1;
+        Ok(Some(bytes))
     }
 }
 
@@ -202,12 +208,11 @@ async fn a_key_signs_in_a_cluster_that_was_made_from_its_backup() {
     });
 
     let (taken, mut payload) = snapshot(&host, &cluster).await;
-    let chunks = taken.facts.chunks();
-    let checked = host.hsms.check(&taken.header, &taken.body, chunks, &mut payload).await.unwrap();
+    let checked = host.hsms.check(&taken.header, &taken.body, &mut payload).await.unwrap();
     assert_eq!((&checked, checked.keys), (&taken.facts, 2));
 
     let (clone, clone_hsm) = ids(1);
-    host.hsms.install(&clone, &taken.header, &taken.body, chunks, &mut payload).await.unwrap();
+    host.hsms.install(&clone, &taken.header, &taken.body, &mut payload).await.unwrap();
     // Not a loopback address, so that the region's one listener serves the HSM, by its name.
     let served = host.hsms.serve(&clone, &clone_hsm, "192.0.2.1").await.unwrap();
     assert!(!served.bound);
@@ -240,16 +245,16 @@ async fn a_payload_of_several_chunks_streams_and_an_altered_one_is_damaged() {
         });
     });
     let (taken, mut payload) = snapshot(&host, &cluster).await;
-    let chunks = taken.facts.chunks();
+    let chunks = payload.chunks.len();
     assert!(chunks > 1, "{} bytes", taken.facts.bytes);
     for altered in 0..chunks {
         payload.altered = Some(altered);
-        let error = host.hsms.check(&taken.header, &taken.body, chunks, &mut payload).await.unwrap_err();
+        let error = host.hsms.check(&taken.header, &taken.body, &mut payload).await.unwrap_err();
         assert_eq!(error.code, HsmsCode::Damaged, "{error}");
         assert!(error.text.contains(&format!("chunk {altered} ")), "{error}");
     }
     payload.altered = None;
-    assert_eq!(host.hsms.check(&taken.header, &taken.body, chunks, &mut payload).await.unwrap(), taken.facts);
+    assert_eq!(host.hsms.check(&taken.header, &taken.body, &mut payload).await.unwrap(), taken.facts);
     host.supervisor.stop().await;
 }
 

@@ -22,7 +22,7 @@ use strongroom_store::control::{alarms, backups, blobs, jobs, peers, tags};
 use strongroom_store::{StoreError, Tx, WriteError};
 use tokio::sync::Notify;
 
-use crate::blob::{Payload, read_chunk, store_to_hsms};
+use crate::blob::{Payload, PayloadSource, read_chunk, store_to_hsms};
 use crate::copy::behind;
 use crate::copy::incoming::{self, facts_of};
 use crate::copy::message::{Announce, Answer, Ended, Listing, Message, Reason, ReceiptMark, Told, VERSION};
@@ -379,8 +379,8 @@ impl PeerSession {
             return Ok(());
         };
         let payload = Payload { blob_id: blob_id.clone(), inline: None };
-        let mut source = CountedSource { region: &self.region, payload: &payload, check };
-        let proved = self.region.hsms.check(header, body, listing.chunks(), &mut source).await;
+        let mut source = CountedSource { source: PayloadSource::new(&self.region, &payload, listing.chunks()), check };
+        let proved = self.region.hsms.check(header, body, &mut source).await;
         let is_damaged = matches!(&proved, Err(error) if error.code == HsmsCode::Damaged);
         if is_damaged && let Some(n) = self.changed_chunk(&payload, &listing).await? {
             let backup_id = backup.backup_id.clone();
@@ -526,17 +526,16 @@ enum Listed {
 
 /// Gives the stored chunks to a check, and counts them.
 struct CountedSource<'a> {
-    region: &'a Region,
-    payload: &'a Payload,
+    source: PayloadSource<'a>,
     check: &'a Check,
 }
 
 #[async_trait]
 impl ChunkSource for CountedSource<'_> {
-    async fn get(&mut self, n: u32) -> Result<Vec<u8>, HsmsError> {
-        let bytes = read_chunk(self.region, self.payload, n).await.map_err(store_to_hsms)?;
-        self.check.done.store(n + 1, Ordering::Relaxed);
-        Ok(bytes)
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, HsmsError> {
+        let chunk = self.source.next().await?;
+        self.check.done.fetch_add(u32::from(chunk.is_some()), Ordering::Relaxed);
+        Ok(chunk)
     }
 }
 

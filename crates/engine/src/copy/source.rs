@@ -325,10 +325,9 @@ impl Attempt<'_> {
     /// A chunk is not what the manifest says: the whole backup is opened, to know whether it is damaged.
     async fn opens_no_more(&self) -> Pause {
         let (header, body) = (self.backup.header.as_deref(), self.backup.body.as_deref());
-        let mut source = PayloadSource { region: self.region(), payload: &self.payload };
-        let chunks = self.listing.facts.chunks();
+        let mut source = PayloadSource::new(self.region(), &self.payload, self.listing.facts.chunks());
         let (header, body) = (header.unwrap_or_default(), body.unwrap_or_default());
-        match self.region().hsms.check(header, body, chunks, &mut source).await {
+        match self.region().hsms.check(header, body, &mut source).await {
             Ok(_) => Pause::Until(self.region().now(), Reason::new("busy", "a chunk was read wrongly once")),
             Err(error) if error.code.is_retryable() => self.later(Reason::new(error.code.as_str(), error.text)),
             Err(error) => Pause::Damaged(error.text),

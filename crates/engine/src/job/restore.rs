@@ -49,8 +49,8 @@ async fn install(
     let body = backup.body.as_deref().ok_or_else(|| missing("body"))?;
     let facts = backup.facts.as_deref().ok_or_else(|| missing("facts"))?;
     let facts = Facts::from_bytes(facts).map_err(|_| missing("facts that can be read"))?;
-    let mut source = PayloadSource { region: &lease.region, payload };
-    lease.region.hsms.install(cluster_id, header, body, facts.chunks(), &mut source).await
+    let mut source = PayloadSource::new(&lease.region, payload, facts.chunks());
+    lease.region.hsms.install(cluster_id, header, body, &mut source).await
 }
 
 /// P3.

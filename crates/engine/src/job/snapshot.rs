@@ -65,9 +65,10 @@ async fn take(lease: &Lease, backup: &Backup, cluster_id: &ClusterId) -> Result<
     let snapshot =
         region.hsms.snapshot(cluster_id, &backup.backup_id, &backup.hsm_type, backup.create_ts, &mut sink).await?;
     let payload = sink.finish().await?;
-    let mut source = PayloadSource { region, payload: &payload };
-    let chunks = snapshot.facts.chunks();
-    let proved = region.hsms.check(&snapshot.header, &snapshot.body, chunks, &mut source).await?;
+    let proved = {
+        let mut source = PayloadSource::new(region, &payload, snapshot.facts.chunks());
+        region.hsms.check(&snapshot.header, &snapshot.body, &mut source).await?
+    };
     if proved != snapshot.facts {
         return Err(HsmsError::new(HsmsCode::Damaged, "what was read back is not what the snapshot says").into());
     }
