@@ -1,8 +1,13 @@
 //! Owns reading a stored payload from the API process: the chunks come in order, each is held against its digest in the
-//! manifest, opened, parsed and checked before the next is read, and all are read, also after a fault, so that the
-//! connection stays usable. [`check`] keeps nothing; the installation stages what it is given.
+//! manifest, and only then opened, parsed and checked; the next are received and hashed meanwhile, on a thread of their own.
+//! All are read, also after a fault, so that the connection stays usable. [`check`] keeps nothing; the installation stages
+//! what it is given.
 
-use strongroom_link::host::{Chunk, Facts, Failure, FailureCode};
+use std::panic::resume_unwind;
+use std::sync::mpsc;
+use std::thread;
+
+use strongroom_link::host::{Facts, Failure, FailureCode};
 
 use crate::contents::{Checked, Cluster, Contents};
 use crate::data_key::DataKey;
@@ -11,6 +16,9 @@ use crate::host::{ChunkIo, Cut};
 use crate::manifest::{chunk_count, chunk_digest, sha256};
 use crate::payload::{PayloadReader, Record};
 use crate::snapshot::cut;
+
+/// Chunks that wait to be opened while the next is received.
+const AHEAD: usize = 1;
 
 /// What is done with the records while they are checked.
 pub(crate) trait Sink {
@@ -56,14 +64,35 @@ pub(crate) fn open(
     let mut reader = PayloadReader::new(key, chunks);
     let mut contents = Contents::new(facts);
     let mut so_far = Ok(());
-    for n in 0..chunks {
-        let chunk = io.receive().map_err(|Cut| cut())?;
+    let mut take = |chunk: Result<Vec<u8>, Failure>| {
         if so_far.is_ok() {
-            so_far = take(facts, n, &chunk, &mut reader, &mut contents, sink);
+            so_far = chunk.and_then(|chunk| take(&chunk, &mut reader, &mut contents, sink));
         }
+    };
+    if chunks == 1 {
+        take(receive(facts, 0, io)?);
+    } else {
+        thread::scope(|scope| {
+            let (sender, received) = mpsc::sync_channel(AHEAD);
+            // Who takes them may have met a fault and gone: the rest is read all the same.
+            let receiving = scope.spawn(move || {
+                (0..chunks).try_for_each(|n| receive(facts, n, io).map(|chunk| drop(sender.send(chunk))))
+            });
+            received.into_iter().for_each(&mut take);
+            receiving.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })?;
     }
     so_far?;
     contents.finish().map_err(|what| Stop::from(what).into())
+}
+
+/// Receives a chunk: its bytes, or that they are not those of the manifest.
+fn receive(facts: &Facts, n: u32, io: &mut dyn ChunkIo) -> Result<Result<Vec<u8>, Failure>, Failure> {
+    let chunk = io.receive().map_err(|Cut| cut())?;
+    Ok(match chunk.n == n && sha256(&chunk.bytes) == *chunk_digest(facts, n) {
+        true => Ok(chunk.bytes),
+        false => Err(failure(FailureCode::Damaged, format!("chunk {n} differs from its digest"))),
+    })
 }
 
 /// Reads as many chunks as the manifest counts and drops them, where the answer is known already.
@@ -74,17 +103,13 @@ pub(crate) fn drain(facts: &Facts, io: &mut dyn ChunkIo) -> Result<(), Failure> 
     (0..chunk_count(facts)).try_for_each(|_| io.receive().map(drop).map_err(|Cut| cut()))
 }
 
+/// Opens a chunk and takes its records.
 fn take(
-    facts: &Facts,
-    n: u32,
-    chunk: &Chunk,
+    chunk: &[u8],
     reader: &mut PayloadReader,
     contents: &mut Contents<'_>,
     sink: &mut dyn Sink,
 ) -> Result<(), Failure> {
-    if chunk.n != n || sha256(&chunk.bytes) != *chunk_digest(facts, n) {
-        return Err(failure(FailureCode::Damaged, format!("chunk {n} differs from its digest")));
-    }
     let mut each = |record: Record<'_>| -> Result<(), Stop> {
         let checked = contents.record(record)?;
         match contents.cluster() {
@@ -92,6 +117,6 @@ fn take(
             None => Err(Stop::from("the first record is not the cluster's".to_owned())),
         }
     };
-    reader.chunk(&chunk.bytes, &mut each)?;
+    reader.chunk(chunk, &mut each)?;
     Ok(sink.chunk_done()?)
 }

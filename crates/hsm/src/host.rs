@@ -36,7 +36,7 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 pub struct Cut;
 
 /// The chunks of the call under way.
-pub trait ChunkIo {
+pub trait ChunkIo: Send {
     /// Sends the next chunk of a snapshot.
     ///
     /// # Errors

@@ -84,11 +84,14 @@ impl Stream {
             .expect("a chunk is far below GCM's limit of 2^36 bytes");
     }
 
-    fn open(&self, n: u32, is_last: bool, sealed: &[u8]) -> Option<Verified> {
-        let mut chunk = Zeroizing::new(sealed.to_vec());
-        let length = self.0.open_in_place(nonce(n, is_last), Aad::empty(), &mut chunk).ok()?.len();
-        chunk.truncate(length);
-        Some(Verified(chunk))
+    /// Opens a chunk at the end of `opened`; where it does not open, nothing is added.
+    fn open(&self, n: u32, is_last: bool, sealed: &[u8], opened: &mut Verified) -> bool {
+        let before = opened.0.len();
+        opened.0.extend_from_slice(sealed);
+        let chunk = &mut opened.0[before..];
+        let length = self.0.open_in_place(nonce(n, is_last), Aad::empty(), chunk).map(|plain| plain.len());
+        opened.0.truncate(before + length.unwrap_or_default());
+        length.is_ok()
     }
 }
 
@@ -99,7 +102,7 @@ fn nonce(n: u32, is_last: bool) -> Nonce {
     Nonce::assume_unique_for_key(nonce)
 }
 
-/// Plaintext of a chunk that opened.
+/// Plaintext of chunks that opened.
 struct Verified(Zeroizing<Vec<u8>>);
 
 /// Seals records into chunks and hands each to `sink` with its number, in order.
@@ -181,13 +184,14 @@ pub(crate) struct PayloadReader {
     stream: Stream,
     chunks: u32,
     n: u32,
-    pending: Zeroizing<Vec<u8>>,
+    /// What is not parsed yet.
+    pending: Verified,
 }
 
 impl PayloadReader {
     /// A reader of a payload of so many chunks.
     pub(crate) fn new(key: &DataKey, chunks: u32) -> Self {
-        Self { stream: Stream::new(key), chunks, n: 0, pending: Zeroizing::new(vec![]) }
+        Self { stream: Stream::new(key), chunks, n: 0, pending: Verified(Zeroizing::new(vec![])) }
     }
 
     /// Opens the next chunk and gives `each` every record that is complete with it; at the last chunk none may be left over.
@@ -201,33 +205,31 @@ impl PayloadReader {
     ) -> Result<(), E> {
         let n = self.n;
         let is_last = n + 1 == self.chunks;
-        let opened = self.stream.open(n, is_last, sealed).ok_or_else(|| format!("chunk {n} does not open"))?;
+        if n == 0 {
+            // Growing would leave unwiped copies behind: this is all that will ever be needed.
+            let carried = if self.chunks > 1 { RECORD_MAX + RECORD_HEAD } else { 0 };
+            self.pending.0.reserve_exact(sealed.len() + carried);
+        }
+        if !self.stream.open(n, is_last, sealed, &mut self.pending) {
+            return Err(format!("chunk {n} does not open").into());
+        }
         self.n += 1;
-        self.take(&opened, each)?;
-        if is_last && !self.pending.is_empty() {
+        self.take(each)?;
+        if is_last && !self.pending.0.is_empty() {
             return Err(E::from("the last record is cut".to_owned()));
         }
         Ok(())
     }
 
-    fn take<E: From<String>>(
-        &mut self,
-        bytes: &Verified,
-        each: &mut dyn FnMut(Record<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        if self.n == 1 {
-            // Growing would leave unwiped copies behind: this is all that will ever be needed.
-            let carried = if self.chunks > 1 { RECORD_MAX + RECORD_HEAD } else { 0 };
-            self.pending.reserve_exact(bytes.0.len() + carried);
-        }
-        self.pending.extend_from_slice(&bytes.0);
-        let mut rest = self.pending.as_slice();
+    /// Gives every record that is complete.
+    fn take<E: From<String>>(&mut self, each: &mut dyn FnMut(Record<'_>) -> Result<(), E>) -> Result<(), E> {
+        let mut rest = self.pending.0.as_slice();
         while let Some((content, kind, after)) = split_record(rest)? {
             each(parse_record(kind, content)?)?;
             rest = after;
         }
-        let parsed = self.pending.len() - rest.len();
-        self.pending.drain(..parsed);
+        let parsed = self.pending.0.len() - rest.len();
+        self.pending.0.drain(..parsed);
         Ok(())
     }
 }
@@ -357,7 +359,7 @@ mod tests {
             let mut capacity = None;
             for chunk in &chunks {
                 reader.chunk::<String>(chunk, &mut |_| Ok(())).unwrap();
-                assert_eq!(*capacity.get_or_insert(reader.pending.capacity()), reader.pending.capacity());
+                assert_eq!(*capacity.get_or_insert(reader.pending.0.capacity()), reader.pending.0.capacity());
             }
         }
     }

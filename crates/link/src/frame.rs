@@ -21,20 +21,29 @@ pub enum FrameError {
     Malformed(String),
 }
 
-/// A whole frame, header included. Messages may hold secrets, so the bytes are wiped when dropped.
+/// A whole frame, header included. The message may hold secrets, so the bytes are wiped when dropped.
 ///
 /// # Errors
 /// [`FrameError::TooLong`] for a message over the limit.
 pub fn encode<M: Encode<()>>(message: &M) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+    encode_sealed(message).map(Zeroizing::new)
+}
+
+/// As [`encode`], for what the API process says to its HSM host and to other regions: all of it is public or sealed, and
+/// wiping a chunk costs as much as encrypting it.
+///
+/// # Errors
+/// [`FrameError::TooLong`] for a message over the limit.
+pub fn encode_sealed<M: Encode<()>>(message: &M) -> Result<Vec<u8>, FrameError> {
     // Growing a buffer would leave unwiped copies behind: a counting pass first makes it one allocation.
     let mut counter = Counter(0);
     minicbor::encode(message, &mut counter).map_err(|e| FrameError::Malformed(e.to_string()))?;
     if counter.0 > FRAME_MAX {
         return Err(FrameError::TooLong(counter.0));
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(HEADER_LENGTH + counter.0));
+    let mut bytes = Vec::with_capacity(HEADER_LENGTH + counter.0);
     bytes.extend_from_slice(&(counter.0 as u32).to_be_bytes());
-    minicbor::encode(message, &mut *bytes).map_err(|e| FrameError::Malformed(e.to_string()))?;
+    minicbor::encode(message, &mut bytes).map_err(|e| FrameError::Malformed(e.to_string()))?;
     Ok(bytes)
 }
 

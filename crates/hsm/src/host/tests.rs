@@ -274,7 +274,7 @@ fn an_interrupted_installation_is_repeated() {
 /// Does something else before it gives a chunk.
 struct Meanwhile<'a> {
     stream: Stream,
-    act: &'a mut dyn FnMut(),
+    act: &'a mut (dyn FnMut() + Send),
 }
 
 impl ChunkIo for Meanwhile<'_> {
@@ -294,7 +294,7 @@ impl ChunkIo for Meanwhile<'_> {
 fn a_slow_installation_writes_no_more_once_another_began_or_the_cluster_went() {
     let rig = Rig::with_cluster();
     let backup = rig.snapshot();
-    let slow = |act: &mut dyn FnMut()| {
+    let slow = |act: &mut (dyn FnMut() + Send)| {
         let stream = Stream::of(&backup.payload);
         refusal(rig.install(RESTORED, &backup, &mut Meanwhile { stream, act })).code
     };

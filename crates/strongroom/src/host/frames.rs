@@ -1,4 +1,5 @@
-//! Owns frames over blocking streams. A stream that ends between two frames has ended well.
+//! Owns frames over blocking streams: between clients and HSMs, whose bytes are wiped, and between the API process and the
+//! host, where all is public or sealed. A stream that ends between two frames has ended well.
 
 use std::io::{self, Read, Write};
 
@@ -6,22 +7,38 @@ use minicbor::{Decode, Encode};
 use strongroom_link::frame;
 use zeroize::Zeroizing;
 
-/// Reads the next message; `None` where the stream ends before it.
+/// Reads the next message of a client; `None` where the stream ends before it.
 pub(super) fn read<M: for<'b> Decode<'b, ()>>(stream: &mut impl Read) -> io::Result<Option<M>> {
+    let body = read_body(stream)?.map(Zeroizing::new);
+    body.map(|body| frame::decode(&body).map_err(invalid)).transpose()
+}
+
+/// Reads the next message of the API process; `None` where the stream ends before it.
+pub(super) fn read_sealed<M: for<'b> Decode<'b, ()>>(stream: &mut impl Read) -> io::Result<Option<M>> {
+    let body = read_body(stream)?;
+    body.map(|body| frame::decode(&body).map_err(invalid)).transpose()
+}
+
+/// Writes a message to a client.
+pub(super) fn write<M: Encode<()>>(stream: &mut impl Write, message: &M) -> io::Result<()> {
+    stream.write_all(&frame::encode(message).map_err(invalid)?)?;
+    stream.flush()
+}
+
+/// Writes a message to the API process.
+pub(super) fn write_sealed<M: Encode<()>>(stream: &mut impl Write, message: &M) -> io::Result<()> {
+    stream.write_all(&frame::encode_sealed(message).map_err(invalid)?)?;
+    stream.flush()
+}
+
+fn read_body(stream: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut header = [0; frame::HEADER_LENGTH];
     if !fill_or_end(stream, &mut header)? {
         return Ok(None);
     }
-    let mut body = Zeroizing::new(vec![0; frame::length(header).map_err(invalid)?]);
+    let mut body = vec![0; frame::length(header).map_err(invalid)?];
     stream.read_exact(&mut body)?;
-    frame::decode(&body).map(Some).map_err(invalid)
-}
-
-/// Writes a message.
-pub(super) fn write<M: Encode<()>>(stream: &mut impl Write, message: &M) -> io::Result<()> {
-    let frame = frame::encode(message).map_err(invalid)?;
-    stream.write_all(&frame)?;
-    stream.flush()
+    Ok(Some(body))
 }
 
 fn fill_or_end(stream: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {

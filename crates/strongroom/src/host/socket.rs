@@ -53,10 +53,10 @@ fn serve(mut stream: UnixStream, regions: &[HostRegion], activity: &Arc<Activity
         tracing::warn!(kind = "host", "another user tried to call the HSM host");
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    let Some(Request { call, .. }) = frames::read(&mut stream)? else { return Ok(()) };
+    let Some(Request { call, .. }) = frames::read_sealed(&mut stream)? else { return Ok(()) };
     let host = match greet(regions, &call) {
         Ok(host) => host,
-        Err(failure) => return frames::write(&mut stream, &Answer::Failed(failure)),
+        Err(failure) => return frames::write_sealed(&mut stream, &Answer::Failed(failure)),
     };
     let mut next = Some(Request { rid: [0; 16], call });
     while let Some(Request { rid, call }) = next {
@@ -67,12 +67,12 @@ fn serve(mut stream: UnixStream, regions: &[HostRegion], activity: &Arc<Activity
         let mut chunks = Chunks { stream: &mut stream, cut: false };
         let answer = host.answer(call, &mut chunks);
         let cut = chunks.cut;
-        frames::write(&mut stream, &answer)?;
+        frames::write_sealed(&mut stream, &answer)?;
         drop(running);
         if cut {
             return Ok(());
         }
-        next = frames::read(&mut stream)?;
+        next = frames::read_sealed(&mut stream)?;
     }
     Ok(())
 }
@@ -105,11 +105,11 @@ struct Chunks<'a> {
 
 impl ChunkIo for Chunks<'_> {
     fn send(&mut self, chunk: Chunk) -> Result<(), Cut> {
-        frames::write(self.stream, &Answer::Chunk(chunk)).map_err(|_| self.lost())
+        frames::write_sealed(self.stream, &Answer::Chunk(chunk)).map_err(|_| self.lost())
     }
 
     fn receive(&mut self) -> Result<Chunk, Cut> {
-        frames::read(self.stream).ok().flatten().ok_or_else(|| self.lost())
+        frames::read_sealed(self.stream).ok().flatten().ok_or_else(|| self.lost())
     }
 
     fn abandon(&mut self) {

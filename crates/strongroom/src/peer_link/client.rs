@@ -19,7 +19,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use zeroize::Zeroizing;
 
 use super::identity::{LinkIdentity, NAME};
 use super::{line, tls, wire};
@@ -123,7 +122,7 @@ struct Connection {
     peer: RegionFile,
     trust: Arc<Trust>,
     next: AtomicU64,
-    frames: mpsc::Sender<Zeroizing<Vec<u8>>>,
+    frames: mpsc::Sender<Vec<u8>>,
     end: End,
     tasks: [tokio::task::AbortHandle; 2],
 }
@@ -241,7 +240,7 @@ async fn read_answers<S: AsyncRead>(stream: tokio::io::ReadHalf<S>, end: End) {
 
 async fn write_frames<S: AsyncWrite>(
     mut stream: tokio::io::WriteHalf<S>,
-    mut queue: mpsc::Receiver<Zeroizing<Vec<u8>>>,
+    mut queue: mpsc::Receiver<Vec<u8>>,
     _end: End,
 ) {
     while let Some(frame) = queue.recv().await {

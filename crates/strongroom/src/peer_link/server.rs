@@ -13,7 +13,6 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use zeroize::Zeroizing;
 
 use super::identity::LinkIdentity;
 use super::{line, tls, wire};
@@ -132,6 +131,6 @@ async fn write_answers(mut stream: impl tokio::io::AsyncWrite + Unpin, mut queue
     }
 }
 
-async fn write_in_time(stream: &mut (impl tokio::io::AsyncWrite + Unpin), frame: &Zeroizing<Vec<u8>>) -> bool {
+async fn write_in_time(stream: &mut (impl tokio::io::AsyncWrite + Unpin), frame: &[u8]) -> bool {
     matches!(timeout(WRITE_TIMEOUT, wire::write(stream, frame)).await, Ok(Ok(())))
 }

@@ -5,11 +5,10 @@ use std::io;
 use minicbor::{Decode, Encode};
 use strongroom_link::frame;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use zeroize::Zeroizing;
 
 /// The frame of a message and its number.
-pub(super) fn encode<M: Encode<()>>(number: u64, message: &M) -> io::Result<Zeroizing<Vec<u8>>> {
-    frame::encode(&(number, message)).map_err(invalid)
+pub(super) fn encode<M: Encode<()>>(number: u64, message: &M) -> io::Result<Vec<u8>> {
+    frame::encode_sealed(&(number, message)).map_err(invalid)
 }
 
 /// Reads the next message and its number; `None` where the stream ends between two.
