@@ -11,6 +11,7 @@ pub(crate) mod hsm_make;
 pub(crate) mod hsm_remove;
 pub(crate) mod incoming;
 pub(crate) mod init;
+pub(crate) mod modify;
 pub(crate) mod purge;
 pub(crate) mod reap;
 pub(crate) mod restore;
@@ -236,6 +237,7 @@ async fn run_kind(lease: &Lease) -> Result<(), Stop> {
         JobKind::HsmRemove => hsm_remove::run(lease).await,
         JobKind::Incoming => incoming::run(lease).await,
         JobKind::Init => init::run(lease).await,
+        JobKind::Modify => modify::run(lease).await,
         JobKind::Purge => purge::run(lease).await,
         JobKind::Reap => reap::run(lease).await,
         JobKind::Restore => restore::run(lease).await,

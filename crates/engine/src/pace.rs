@@ -15,6 +15,7 @@ pub(crate) fn delay(pace: Pace, kind: JobKind) -> i64 {
         JobKind::HsmMake => 12 * MINUTE,
         JobKind::HsmRemove => 10 * MINUTE,
         JobKind::Init => 3 * MINUTE,
+        JobKind::Modify => 30 * MINUTE,
         JobKind::Restore => 5 * MINUTE,
         JobKind::Snapshot => MINUTE,
         _ => 0,

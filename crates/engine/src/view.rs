@@ -50,7 +50,7 @@ fn shown(region: &Region, row: ClusterRow, hsms: Vec<HsmRow>, tag_list: Option<V
         create_timestamp: Some(row.create_ts),
         hsms: Some(hsms.into_iter().map(|h| hsm(h, &row.hsm_type, degraded)).collect()),
         hsm_type: Some(row.hsm_type.clone()),
-        hsm_type_rollback_expiration: row.rollback_until,
+        hsm_type_rollback_expiration: row.rollback_until.filter(|_| row.state == ClusterState::Active),
         pre_co_password: None,
         security_group: Some(security_group),
         source_backup_id: row.source_backup_id,

@@ -3,12 +3,14 @@
 
 mod support;
 
+use std::time::Duration;
+
 use strongroom_model::backup::BackupState;
 use strongroom_model::call::*;
 use strongroom_model::cluster::{Cluster, ClusterState};
 use strongroom_model::copy::CopyState;
 use strongroom_model::hsm::HsmState;
-use strongroom_model::time::{DAY, HOUR};
+use strongroom_model::time::{DAY, HOUR, MINUTE};
 use strongroom_model::{BackupId, ClusterId, CopyId, RegionName, SubnetId};
 use strongroom_store::StoreError;
 use strongroom_store::control::{backups, blobs, copies, jobs, receipts};
@@ -56,8 +58,12 @@ async fn create_hsm(world: &World, at: usize, id: &ClusterId, zone: &str) {
 }
 
 async fn create_cluster(world: &World, at: usize, source: Option<&BackupId>) -> ClusterId {
+    create_cluster_of(world, at, "hsm2m.medium", source).await
+}
+
+async fn create_cluster_of(world: &World, at: usize, hsm_type: &str, source: Option<&BackupId>) -> ClusterId {
     let input = CreateClusterRequest {
-        hsm_type: "hsm2m.medium".into(),
+        hsm_type: hsm_type.into(),
         subnet_ids: vec![SubnetId::new("subnet-0aaaaaaaaaaaaaaa1"), SubnetId::new("subnet-0aaaaaaaaaaaaaaa2")],
         source_backup_id: source.map(|id| id.as_str().to_owned()),
         tag_list: Some(vec![strongroom_model::Tag { key: "k".into(), value: "v".into() }]),
@@ -70,29 +76,34 @@ async fn create_cluster(world: &World, at: usize, source: Option<&BackupId>) -> 
 /// An ACTIVE cluster with two HSMs, and the backup that the second one made.
 async fn active_cluster(world: &World) -> (ClusterId, BackupId) {
     let id = create_cluster(world, 0, None).await;
-    wait_cluster(world, 0, &id, ClusterState::Uninitialized).await;
-    create_hsm(world, 0, &id, "a").await;
-    let input = InitializeClusterRequest {
-        cluster_id: id.clone(),
-        signed_cert: format!("signed csr of {id}"),
-        trust_anchor: "anchor".into(),
-    };
-    world.call(0, Call::InitializeCluster(input)).await;
-    wait_cluster(world, 0, &id, ClusterState::Initialized).await;
-    world.vaults[0].activate(&id);
-    wait_cluster(world, 0, &id, ClusterState::Active).await;
-    world
-        .wait("activation backup", async || {
-            let found = backups_by(world, 0, "clusterIds", id.as_str()).await;
-            found.into_iter().find(|b| b.backup_state == Some(BackupState::Ready))
-        })
-        .await;
+    activate(world, &id).await;
     create_hsm(world, 0, &id, "b").await;
     let found = backups_by(world, 0, "clusterIds", id.as_str()).await;
     assert_eq!(found.len(), 2, "activation and join");
     // Newest first: who waits for the HSM finds the backup.
     assert_eq!(found[0].backup_state, Some(BackupState::Ready));
     (id, found[0].backup_id.clone())
+}
+
+/// A first HSM, a certificate, a password, and the backup that follows.
+async fn activate(world: &World, id: &ClusterId) {
+    wait_cluster(world, 0, id, ClusterState::Uninitialized).await;
+    create_hsm(world, 0, id, "a").await;
+    let input = InitializeClusterRequest {
+        cluster_id: id.clone(),
+        signed_cert: format!("signed csr of {id}"),
+        trust_anchor: "anchor".into(),
+    };
+    world.call(0, Call::InitializeCluster(input)).await;
+    wait_cluster(world, 0, id, ClusterState::Initialized).await;
+    world.vaults[0].activate(id);
+    wait_cluster(world, 0, id, ClusterState::Active).await;
+    world
+        .wait("activation backup", async || {
+            let found = backups_by(world, 0, "clusterIds", id.as_str()).await;
+            found.into_iter().find(|b| b.backup_state == Some(BackupState::Ready))
+        })
+        .await;
 }
 
 async fn copy(world: &World, backup_id: &BackupId) -> BackupId {
@@ -251,6 +262,94 @@ fn one_piece() {
 #[test]
 fn several_pieces() {
     runtime().block_on(run(None, 5));
+}
+
+fn type_change(id: &ClusterId, hsm_type: &str) -> Call {
+    Call::ModifyCluster(ModifyClusterRequest {
+        cluster_id: id.clone(),
+        hsm_type: Some(hsm_type.into()),
+        backup_retention_policy: None,
+    })
+}
+
+/// A cluster of the type from before AWS's own end of it: changed, changed back, and changed for good.
+async fn change_types(plan: Option<Plan>) -> usize {
+    let world = World::start_with(Faults::new(plan), 1, |settings| settings.legacy_hsm_types = true).await;
+    let id = create_cluster_of(&world, 0, "hsm1.medium", None).await;
+    activate(&world, &id).await;
+    for (hsm_type, state) in [
+        ("hsm2m.medium", ClusterState::ModifyInProgress),
+        ("hsm1.medium", ClusterState::RollbackInProgress),
+        ("hsm2m.medium", ClusterState::ModifyInProgress),
+    ] {
+        let Reply::ModifyCluster(output) = world.call(0, type_change(&id, hsm_type)).await else { panic!() };
+        let changing = output.cluster.unwrap();
+        assert_eq!((changing.hsm_type.as_deref(), changing.state), (Some(hsm_type), Some(state)));
+        assert_eq!(changing.hsm_type_rollback_expiration, None, "told once the change is through");
+        let changed = wait_cluster(&world, 0, &id, ClusterState::Active).await;
+        assert_eq!(changed.hsms.unwrap()[0].hsm_type.as_deref(), Some(hsm_type));
+        let until = changed.hsm_type_rollback_expiration;
+        assert_eq!(until.is_some(), hsm_type == "hsm2m.medium");
+    }
+    world.clock.advance(DAY + HOUR);
+    let error = world.try_call(0, type_change(&id, "hsm1.medium")).await.unwrap_err();
+    assert!(error.message().contains("within a day"), "{error}");
+    world.mend().await;
+    world.faults.crossings().len()
+}
+
+#[test]
+fn a_type_changes_and_changes_back_whatever_fails() {
+    let runtime = runtime();
+    let total = runtime.block_on(change_types(None));
+    for kind in [Kind::Before, Kind::After, Kind::Lost, Kind::Twice] {
+        for at in (0..total).step_by(5) {
+            let plan = Some(Plan { at, kind });
+            let run = || runtime.block_on(change_types(plan));
+            assert!(
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_ok(),
+                "{plan:?} of {total} crossings"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_type_changes_only_at_rest_and_nothing_else_meanwhile() {
+    runtime().block_on(async {
+        let world = World::start_with(Faults::new(None), 1, |settings| {
+            settings.legacy_hsm_types = true;
+            settings.pace = strongroom_engine::Pace::Aws(1.0);
+        });
+        let world = world.await;
+        let id = create_cluster_of(&world, 0, "hsm1.medium", None).await;
+        let refused = world.try_call(0, type_change(&id, "hsm2m.medium")).await.unwrap_err();
+        assert!(refused.message().contains("while it is ACTIVE"), "{refused}");
+        let time_passes = async {
+            loop {
+                world.clock.advance(MINUTE);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            () = activate(&world, &id) => {}
+            () = time_passes => {}
+        }
+        let Reply::ModifyCluster(output) = world.call(0, type_change(&id, "hsm2m.medium")).await else { panic!() };
+        let hsm_id = output.cluster.unwrap().hsms.unwrap().remove(0).hsm_id;
+        let zone = format!("{}b", NAMES[0]);
+        for call in [
+            Call::CreateHsm(CreateHsmRequest { cluster_id: id.clone(), availability_zone: zone, ip_address: None }),
+            Call::DeleteHsm(DeleteHsmRequest { cluster_id: id.clone(), hsm_id: Some(hsm_id), ..Default::default() }),
+        ] {
+            let refused = world.try_call(0, call).await.unwrap_err();
+            assert!(refused.message().contains("MODIFY_IN_PROGRESS"), "{refused}");
+        }
+        let refused = world.try_call(0, type_change(&id, "hsm1.medium")).await.unwrap_err();
+        assert!(refused.message().contains("is MODIFY_IN_PROGRESS"), "{refused}");
+        world.clock.advance(31 * MINUTE);
+        wait_cluster(&world, 0, &id, ClusterState::Active).await;
+    });
 }
 
 /// Runs with one fault at each crossing; `share` of the crossings, spread evenly.

@@ -30,7 +30,7 @@ pub struct Setting {
 }
 
 /// Every setting.
-pub const SETTINGS: [Setting; 5] = [
+pub const SETTINGS: [Setting; 6] = [
     Setting { name: "log", variable: Some("STRONGROOM_LOG"), default: "text", check: form },
     Setting { name: "dev.listen", variable: None, default: "127.0.0.1:4225", check: address },
     Setting {
@@ -41,6 +41,7 @@ pub const SETTINGS: [Setting; 5] = [
     },
     Setting { name: "dev.regions", variable: None, default: "us-east-1,eu-west-1", check: regions },
     Setting { name: "dev.pace", variable: None, default: "at-once", check: |text| pace(text).map(drop) },
+    Setting { name: "dev.legacy-hsm-types", variable: None, default: "false", check: switch },
 ];
 
 /// Where a value comes from.
@@ -175,6 +176,7 @@ fn flatten(prefix: &str, table: &DeTable<'_>, entries: &mut Vec<Entry>) {
                 continue;
             }
             DeValue::String(text) => Ok(text.to_string()),
+            DeValue::Boolean(value) => Ok(value.to_string()),
             DeValue::Array(items) => {
                 let texts = items.iter().map(|item| match item.get_ref() {
                     DeValue::String(text) => Ok(text.to_string()),
@@ -223,6 +225,10 @@ fn form(text: &str) -> Result<(), String> {
 
 fn address(text: &str) -> Result<(), String> {
     text.parse::<SocketAddr>().map(drop).map_err(|_| "it is an address and a port, as in 127.0.0.1:4225".to_owned())
+}
+
+fn switch(text: &str) -> Result<(), String> {
+    text.parse::<bool>().map(drop).map_err(|_| "it is true or false".to_owned())
 }
 
 fn regions(text: &str) -> Result<(), String> {
@@ -284,7 +290,10 @@ mod tests {
             assert!(findings.iter().any(|finding| finding == expected), "{expected}: {findings:#?}");
         }
         let last = findings.iter().find(|finding| finding.contains("serve.things")).unwrap();
-        assert!(last.ends_with("there are log, dev.listen, dev.data, dev.regions, dev.pace"), "{last}");
+        assert!(
+            last.ends_with("there are log, dev.listen, dev.data, dev.regions, dev.pace, dev.legacy-hsm-types"),
+            "{last}"
+        );
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub struct Dev {
     /// How long states take: at-once, aws (minutes), or aws:FACTOR
     #[arg(long, value_parser = config::pace)]
     pace: Option<Pace>,
+    /// Offer hsm1.medium too, which AWS has retired, with its change to hsm2m.medium and back
+    #[arg(long)]
+    legacy_hsm_types: bool,
     /// The form of the log: text or json
     #[arg(long, value_name = "FORM")]
     log: Option<Form>,
@@ -70,6 +73,7 @@ struct Decided {
     data: Option<PathBuf>,
     regions: RegionsAsked,
     pace: Pace,
+    legacy_hsm_types: bool,
     log: Form,
     verbosity: i8,
     ephemeral: bool,
@@ -86,6 +90,7 @@ impl Dev {
             data: self.data.clone().or_else(|| config.get("dev.data")),
             regions: self.regions.clone().or_else(|| config.get("dev.regions")).unwrap_or(RegionsAsked::Any),
             pace: self.pace.or_else(pace).unwrap_or(Pace::AtOnce),
+            legacy_hsm_types: self.legacy_hsm_types || config.get("dev.legacy-hsm-types").unwrap_or(false),
             log: self.log.or_else(|| config.get("log")).unwrap_or_default(),
             verbosity,
             ephemeral: self.ephemeral,

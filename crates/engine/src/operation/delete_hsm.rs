@@ -37,6 +37,11 @@ fn delete(m: &mut Mutation<'_>, input: &DeleteHsmRequest, backup_id: &BackupId) 
     let hsm = hsms::of_cluster(m.tx, &cluster.cluster_id)?.into_iter().find(|h| is_meant(h, input));
     let hsm = hsm.ok_or_else(|| ApiError::not_found(format!("{} has no such HSM.", cluster.cluster_id)))?;
     let id = &hsm.hsm_id;
+    if matches!(cluster.state, ClusterState::ModifyInProgress | ClusterState::RollbackInProgress) {
+        let message =
+            format!("{} is {}; no HSM of it can be deleted until it is ACTIVE.", cluster.cluster_id, cluster.state);
+        return Err(ApiError::invalid(message).into());
+    }
     if !hsms::delete_in_progress(m.tx, id)? {
         return Err(ApiError::invalid(format!("{id} is {} already.", hsm.state)).into());
     }

@@ -170,6 +170,41 @@ pub fn delete_in_progress(tx: &mut dyn Tx, id: &ClusterId, message: &str) -> Res
     tx.change(sql, params![id, message])
 }
 
+/// A change of type begins; no HSM may be coming or going meanwhile.
+pub fn modify_in_progress(
+    tx: &mut dyn Tx,
+    id: &ClusterId,
+    hsm_type: &str,
+    rollback_until: Timestamp,
+    message: &str,
+) -> Result<bool, StoreError> {
+    let sql = "UPDATE clusters SET state = 'MODIFY_IN_PROGRESS', hsm_type = $2, rollback_until = $3, \
+               state_message = $4 WHERE cluster_id = $1 AND state = 'ACTIVE' \
+               AND NOT EXISTS (SELECT 1 FROM hsms WHERE hsms.cluster_id = $1 AND hsms.state <> 'ACTIVE')";
+    tx.change(sql, params![id, hsm_type, rollback_until, message])
+}
+
+/// A change of type is taken back, while it may be.
+pub fn rollback_in_progress(
+    tx: &mut dyn Tx,
+    id: &ClusterId,
+    hsm_type: &str,
+    message: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let sql = "UPDATE clusters SET state = 'ROLLBACK_IN_PROGRESS', hsm_type = $2, rollback_until = NULL, \
+               state_message = $3 WHERE cluster_id = $1 AND state = 'ACTIVE' AND rollback_until > $4 \
+               AND NOT EXISTS (SELECT 1 FROM hsms WHERE hsms.cluster_id = $1 AND hsms.state <> 'ACTIVE')";
+    tx.change(sql, params![id, hsm_type, message, now])
+}
+
+/// A change of type is through, or taken back.
+pub fn modified(tx: &mut dyn Tx, id: &ClusterId) -> Result<bool, StoreError> {
+    let sql = "UPDATE clusters SET state = 'ACTIVE', state_message = NULL \
+               WHERE cluster_id = $1 AND state IN ('MODIFY_IN_PROGRESS', 'ROLLBACK_IN_PROGRESS')";
+    tx.change(sql, params![id])
+}
+
 /// Y4.
 pub fn deleted(tx: &mut dyn Tx, id: &ClusterId, now: Timestamp) -> Result<bool, StoreError> {
     let sql = "UPDATE clusters SET state = 'DELETED', state_message = NULL, deleted_at = $2 \

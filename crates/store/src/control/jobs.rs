@@ -18,6 +18,7 @@ strongroom_model::string_enum! {
         HsmRemove "hsm-remove",
         Incoming "incoming",
         Init "init",
+        Modify "modify",
         Purge "purge",
         Reap "reap",
         Reseal "reseal",

@@ -216,12 +216,18 @@ impl Greeted {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DevSettings {
     pub pace: Pace,
+    pub legacy_hsm_types: bool,
     pub copy_max_rate: Option<u64>,
 }
 
 impl DevSettings {
     fn of(&self, name: &RegionName, network: [u8; 3]) -> Settings {
-        Settings { pace: self.pace, copy_max_rate: self.copy_max_rate, ..Settings::new(name.clone(), network) }
+        Settings {
+            pace: self.pace,
+            legacy_hsm_types: self.legacy_hsm_types,
+            copy_max_rate: self.copy_max_rate,
+            ..Settings::new(name.clone(), network)
+        }
     }
 }
 

@@ -67,7 +67,11 @@ impl Running {
         let host = start_host(decided, folder, &file, &socket)?;
         let opened = open(folder, &file, links, &socket)?;
         let stores = opened.iter().map(Opened::control).collect();
-        let settings = DevSettings { pace: decided.pace, copy_max_rate: copy_max_rate() };
+        let settings = DevSettings {
+            pace: decided.pace,
+            legacy_hsm_types: decided.legacy_hsm_types,
+            copy_max_rate: copy_max_rate(),
+        };
         let regions = start_regions(opened, &doors, &host, settings).await?;
         Ok(Self { url, file, is_new, front, serving, stop, host, regions, stores, _lock: lock })
     }
