@@ -170,6 +170,15 @@ pub struct OutboxRow {
     pub data: String,
 }
 
+/// What became of a login try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginTry {
+    /// It is counted: so many are spent now.
+    Spent(u32),
+    /// Not counted: the last one that was had this time, in milliseconds since 1970.
+    Locked(i64),
+}
+
 /// The rows, inside a transaction.
 pub trait VaultTx {
     /// The meta row; `None` in a new vault.
@@ -214,8 +223,8 @@ pub trait VaultTx {
     /// Deletes users and objects of all epochs but `keep`; `None` deletes all, and the head, logins and requests.
     fn delete_rows(&mut self, cluster: &str, keep: Option<u64>) -> Result<(), RowsError>;
 
-    /// Reserves one login try: counts it where fewer than `limit` are spent. The count after, or `None` if locked.
-    fn reserve_login(&mut self, cluster: &str, user: &str, limit: u32) -> Result<Option<u32>, RowsError>;
+    /// Reserves one login try at the time `now_ms`: counts it where fewer than `limit` are spent.
+    fn reserve_login(&mut self, cluster: &str, user: &str, limit: u32, now_ms: i64) -> Result<LoginTry, RowsError>;
     /// Spent tries by user, those with any.
     fn logins(&mut self, cluster: &str) -> Result<Vec<(String, u32)>, RowsError>;
     /// Sets the tries of a user to 0.

@@ -21,15 +21,17 @@ use crate::user::ADMIN;
 pub struct Session {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) hsm: String,
+    /// The client's address, for the log.
+    pub(crate) from: String,
     pub(crate) login: Option<Login>,
     /// Keys with CKA_TOKEN false; they go with the login.
     pub(crate) objects: BTreeMap<Ulong, Arc<Object>>,
 }
 
 impl Session {
-    /// A new connection to the HSM named `hsm`.
-    pub fn new(cluster: Arc<Cluster>, hsm: impl Into<String>) -> Self {
-        Self { cluster, hsm: hsm.into(), login: None, objects: BTreeMap::new() }
+    /// A new connection to the HSM named `hsm`, by a client at the address `from`.
+    pub fn new(cluster: Arc<Cluster>, hsm: impl Into<String>, from: impl Into<String>) -> Self {
+        Self { cluster, hsm: hsm.into(), from: from.into(), login: None, objects: BTreeMap::new() }
     }
 
     /// Answers one request.

@@ -128,7 +128,7 @@ impl Region {
         let health: Arc<dyn Health> = self.host.region().clone();
         let passwords = Arc::new(PasswordHasher::new(policy));
         let cluster = Cluster::open(self.host.region(), cluster, &passwords, &health).unwrap();
-        Session::new(cluster, "hsm-nx7kj5ucqzy")
+        Session::new(cluster, "hsm-nx7kj5ucqzy", "127.0.0.1")
     }
 }
 

@@ -10,7 +10,7 @@ use crate::session::Session;
 
 pub(crate) fn login(session: &mut Session, user: &str, role: Role, password: &Secret) -> Result<Answer, Failure> {
     require_nobody(session)?;
-    let login = session.cluster.log_in(&user.to_ascii_lowercase(), role, password.expose())?;
+    let login = session.cluster.log_in(&user.to_ascii_lowercase(), role, password.expose(), &session.from)?;
     Ok(bind(session, login))
 }
 

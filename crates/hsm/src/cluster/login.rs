@@ -4,14 +4,16 @@
 //! the same time and reserves nothing.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use strongroom_link::hsm::{Failure, Role};
 use strongroom_link::pkcs11::*;
+use x509_cert::der::DateTime;
 
 use super::{Cluster, Login, lock, vault_failed};
 use crate::password::PasswordHash;
 use crate::refusal::refusal;
-use crate::rows::{RowsError, VaultTx};
+use crate::rows::{LoginTry, RowsError, VaultTx};
 use crate::ticket::Ticket;
 
 /// Wrong passwords in a row that lock a user out.
@@ -19,19 +21,17 @@ pub(crate) const TRIES: u32 = 5;
 
 /// How a reservation ended.
 enum Reservation {
-    /// So many tries are spent, this one included.
-    Spent(u32),
-    Locked,
+    Try(LoginTry),
     /// Another host changed the user.
     Stale,
 }
 
 impl Cluster {
-    /// Logs a user in by password. `name` is in lower case.
+    /// Logs a user in by password. `name` is in lower case; `from` is the client's address, for the log.
     ///
     /// # Errors
     /// CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKR_USER_PIN_NOT_INITIALIZED before activation, or the vault failed.
-    pub(crate) fn log_in(&self, name: &str, role: Role, password: &[u8]) -> Result<Login, Failure> {
+    pub(crate) fn log_in(&self, name: &str, role: Role, password: &[u8], from: &str) -> Result<Login, Failure> {
         if self.find_user(name, role)?.is_none() {
             self.passwords.verify_nobody(password)?;
             return Err(incorrect(None));
@@ -42,12 +42,16 @@ impl Cluster {
                 return Err(incorrect(None));
             };
             match self.reserve(name, version)? {
-                Reservation::Locked => return Err(locked(name, role)),
+                Reservation::Try(LoginTry::Locked(since)) => return Err(locked(name, role, since)),
                 Reservation::Stale => self.reload().map_err(|error| vault_failed(&error))?,
-                Reservation::Spent(tries) => {
+                Reservation::Try(LoginTry::Spent(tries)) => {
                     let is_right = self.passwords.verify(&hash, password)?;
                     if is_right && self.forgive(name, version)? {
                         return Ok(Login { user: name.to_owned(), role, version });
+                    }
+                    if tries == TRIES {
+                        let cluster = &*self.id;
+                        tracing::warn!(cluster, "user {name} locked after {TRIES} wrong passwords, from {from}");
                     }
                     return Err(incorrect(Some(TRIES - tries)));
                 }
@@ -87,15 +91,15 @@ impl Cluster {
 
     /// Reserves a try of a user whose record has this version.
     fn reserve(&self, name: &str, version: u64) -> Result<Reservation, Failure> {
-        let mut reservation = Reservation::Locked;
+        let mut reservation = Reservation::Stale;
+        let now_ms = self.region.clock.now_ms();
         self.region
             .rows
             .write(&mut |tx| {
                 reservation = match self.stored_version(tx, name)? {
-                    Some(stored) if stored == version => match tx.reserve_login(&self.id, name, TRIES)? {
-                        Some(tries) => Reservation::Spent(tries),
-                        None => Reservation::Locked,
-                    },
+                    Some(stored) if stored == version => {
+                        Reservation::Try(tx.reserve_login(&self.id, name, TRIES, now_ms)?)
+                    }
                     _ => Reservation::Stale,
                 };
                 Ok(())
@@ -156,12 +160,14 @@ fn incorrect(tries_left: Option<u32>) -> Failure {
     refusal(CKR_PIN_INCORRECT, format!("Incorrect authentication credentials.{left}"))
 }
 
-fn locked(name: &str, role: Role) -> Failure {
+fn locked(name: &str, role: Role, since_ms: i64) -> Failure {
+    let since = DateTime::from_unix_duration(Duration::from_millis(since_ms.try_into().unwrap_or_default()));
+    let since = since.map(|since| format!(" since {since}")).unwrap_or_default();
     let role = role.as_str();
     refusal(
         CKR_PIN_LOCKED,
         format!(
-            "User {name} is locked, after {TRIES} wrong passwords. An admin unlocks it: user change-password --username \
+            "User {name} is locked{since}, after {TRIES} wrong passwords. An admin unlocks it: user change-password --username \
              {name} --role {role}"
         ),
     )

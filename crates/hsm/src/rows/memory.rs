@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    ClusterRow, HeadRow, HsmRow, MetaRow, ObjectRow, OutboxRow, RequestRow, Rows, RowsError, UserRow, VaultTx,
+    ClusterRow, HeadRow, HsmRow, LoginTry, MetaRow, ObjectRow, OutboxRow, RequestRow, Rows, RowsError, UserRow, VaultTx,
 };
 
 type RequestKey = (String, String, [u8; 16]);
@@ -17,7 +17,8 @@ struct State {
     heads: BTreeMap<String, HeadRow>,
     objects: BTreeMap<(String, u64, u64), ObjectRow>,
     users: BTreeMap<(String, u64, String), UserRow>,
-    logins: BTreeMap<(String, String), u32>,
+    /// Spent tries, and when the last one was.
+    logins: BTreeMap<(String, String), (u32, i64)>,
     hsms: BTreeMap<String, HsmRow>,
     outbox: BTreeMap<(String, String), OutboxRow>,
     outbox_seq: u64,
@@ -196,18 +197,18 @@ impl VaultTx for Tx {
         Ok(())
     }
 
-    fn reserve_login(&mut self, cluster: &str, user: &str, limit: u32) -> Result<Option<u32>, RowsError> {
-        let tries = self.state()?.logins.entry((cluster.to_owned(), user.to_owned())).or_default();
+    fn reserve_login(&mut self, cluster: &str, user: &str, limit: u32, now_ms: i64) -> Result<LoginTry, RowsError> {
+        let (tries, last) = self.state()?.logins.entry((cluster.to_owned(), user.to_owned())).or_default();
         if *tries >= limit {
-            return Ok(None);
+            return Ok(LoginTry::Locked(*last));
         }
-        *tries += 1;
-        Ok(Some(*tries))
+        (*tries, *last) = (*tries + 1, now_ms);
+        Ok(LoginTry::Spent(*tries))
     }
 
     fn logins(&mut self, cluster: &str) -> Result<Vec<(String, u32)>, RowsError> {
-        let of_cluster = self.state.logins.iter().filter(|(key, tries)| key.0 == cluster && **tries > 0);
-        Ok(of_cluster.map(|(key, tries)| (key.1.clone(), *tries)).collect())
+        let of_cluster = self.state.logins.iter().filter(|(key, (tries, _))| key.0 == cluster && *tries > 0);
+        Ok(of_cluster.map(|(key, (tries, _))| (key.1.clone(), *tries)).collect())
     }
 
     fn clear_login(&mut self, cluster: &str, user: &str) -> Result<(), RowsError> {
@@ -353,9 +354,9 @@ mod tests {
     fn a_login_is_reserved_up_to_the_limit_and_an_ack_spares_later_rows() {
         let rows = MemoryRows::new();
         rows.write(&mut |tx| {
-            assert_eq!(tx.reserve_login("c", "u", 2)?, Some(1));
-            assert_eq!(tx.reserve_login("c", "u", 2)?, Some(2));
-            assert_eq!(tx.reserve_login("c", "u", 2)?, None);
+            assert_eq!(tx.reserve_login("c", "u", 2, 5)?, LoginTry::Spent(1));
+            assert_eq!(tx.reserve_login("c", "u", 2, 6)?, LoginTry::Spent(2));
+            assert_eq!(tx.reserve_login("c", "u", 2, 7)?, LoginTry::Locked(6));
             tx.clear_login("c", "u")?;
             assert!(tx.logins("c")?.is_empty());
             tx.put_outbox("c", "changed", "1")?;

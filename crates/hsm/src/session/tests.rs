@@ -59,7 +59,7 @@ impl Served {
     }
 
     fn session(&self) -> Session {
-        Session::new(Arc::clone(&self.cluster), HSM)
+        Session::new(Arc::clone(&self.cluster), HSM, "127.0.0.1")
     }
 
     fn log_in(&self, user: &str, role: Role) -> Session {

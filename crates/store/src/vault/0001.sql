@@ -18,7 +18,8 @@ CREATE TABLE users (
   sealed BYTEA NOT NULL, PRIMARY KEY (cluster_id, epoch, name)
 );
 CREATE TABLE logins (
-  cluster_id TEXT NOT NULL, name TEXT NOT NULL, tries BIGINT NOT NULL, PRIMARY KEY (cluster_id, name)
+  cluster_id TEXT NOT NULL, name TEXT NOT NULL, tries BIGINT NOT NULL, last_try BIGINT NOT NULL,
+  PRIMARY KEY (cluster_id, name)
 );
 CREATE TABLE hsms (hsm_id TEXT PRIMARY KEY, cluster_id TEXT NOT NULL, address TEXT NOT NULL, withdrawn BIGINT NOT NULL);
 CREATE TABLE outbox (

@@ -1,6 +1,7 @@
 //! The HSM host's rows: heads, logins, the outbox, results by request id, epochs of an installation.
 
 use strongroom_store::vault::hsms::Hsm;
+use strongroom_store::vault::logins::Reserved;
 use strongroom_store::vault::objects::Object;
 use strongroom_store::vault::users::User;
 use strongroom_store::vault::{self, clusters, heads, hsms, logins, objects, outbox, requests, users};
@@ -32,14 +33,17 @@ pub fn head_moves_once<E: Executor>() {
 pub fn login_tries_are_five<E: Executor>() {
     let store = E::vault();
     let contenders =
-        (0..20).map(|_| -> Contender<Option<i64>> { Box::new(|tx| Ok(logins::reserve(tx, CLUSTER, "app", 5)?)) });
-    let mut tried: Vec<_> = race(&store, contenders.collect()).into_iter().filter_map(Result::unwrap).collect();
-    tried.sort();
-    assert_eq!(tried, [1, 2, 3, 4, 5]);
-    assert_eq!(store.set(|tx| Ok(logins::reserve(tx, CLUSTER, "admin", 5)?)), Some(1));
+        (0..20).map(|_| -> Contender<Reserved> { Box::new(|tx| Ok(logins::reserve(tx, CLUSTER, "app", 5, 7)?)) });
+    let tried: Vec<_> = race(&store, contenders.collect()).into_iter().map(Result::unwrap).collect();
+    for n in 1..=5 {
+        assert_eq!(tried.iter().filter(|t| **t == Reserved::Spent(n)).count(), 1, "{tried:?}");
+    }
+    assert_eq!(tried.iter().filter(|t| **t == Reserved::Locked(7)).count(), 15, "{tried:?}");
+    assert_eq!(store.set(|tx| Ok(logins::reserve(tx, CLUSTER, "app", 5, 8)?)), Reserved::Locked(7));
+    assert_eq!(store.set(|tx| Ok(logins::reserve(tx, CLUSTER, "admin", 5, 8)?)), Reserved::Spent(1));
     assert_eq!(store.get(|tx| logins::all(tx, CLUSTER)), [("admin".to_owned(), 1), ("app".to_owned(), 5)]);
     store.set(|tx| Ok(logins::clear(tx, CLUSTER, "app")?));
-    assert_eq!(store.set(|tx| Ok(logins::reserve(tx, CLUSTER, "app", 5)?)), Some(1));
+    assert_eq!(store.set(|tx| Ok(logins::reserve(tx, CLUSTER, "app", 5, 9)?)), Reserved::Spent(1));
 }
 
 /// A change between reading and acknowledging has a number of its own and outlives the acknowledgement.
@@ -117,7 +121,7 @@ pub fn tombstone_keeps_no_row<E: Executor>() {
         heads::compare_and_set(tx, CLUSTER, 1, b"head")?;
         users::put(tx, CLUSTER, 1, &User { name: "app".into(), version: 1, sealed: vec![1] })?;
         objects::put(tx, CLUSTER, 1, &Object { object_id: 7, version: 1, sealed: vec![2] })?;
-        logins::reserve(tx, CLUSTER, "app", 5)?;
+        logins::reserve(tx, CLUSTER, "app", 5, 7)?;
         requests::put(tx, CLUSTER, "app", &[1; 16], &[0; 32], b"result", 100)?;
         outbox::put(tx, CLUSTER, "health", "damaged")?;
         Ok(())

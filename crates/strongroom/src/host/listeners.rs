@@ -197,7 +197,8 @@ impl Listeners {
         cluster: Arc<Cluster>,
         mut stream: StreamOwned<ServerConnection, TcpStream>,
     ) -> io::Result<()> {
-        let mut session = Session::new(cluster, hsm.id.as_str());
+        let from = stream.sock.peer_addr()?.ip();
+        let mut session = Session::new(cluster, hsm.id.as_str(), from.to_string());
         while !hsm.released.load(Ordering::Acquire)
             && let Some(request) = frames::read::<Request>(&mut stream)?
             && let Some(_running) = self.shared.activity.begin()

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use strongroom_hsm::rows::{
-    ClusterRow, ClusterState, HeadRow, HsmRow, MetaRow, ObjectRow, OutboxRow, RequestRow, Rows, RowsError, UserRow,
-    VaultTx,
+    ClusterRow, ClusterState, HeadRow, HsmRow, LoginTry, MetaRow, ObjectRow, OutboxRow, RequestRow, Rows, RowsError,
+    UserRow, VaultTx,
 };
 use strongroom_store::sql::Tx;
+use strongroom_store::vault::logins::Reserved;
 use strongroom_store::{Database, OpenError, StoreError, vault};
 
 mod lent;
@@ -202,9 +203,11 @@ impl VaultTx for OverTx<'_> {
         }
     }
 
-    fn reserve_login(&mut self, cluster: &str, user: &str, limit: u32) -> Result<Option<u32>, RowsError> {
-        let tries = vault::logins::reserve(self.0, cluster, user, limit).map_err(failed)?;
-        Ok(tries.map(|n| u32::try_from(n).unwrap_or(limit)))
+    fn reserve_login(&mut self, cluster: &str, user: &str, limit: u32, now_ms: i64) -> Result<LoginTry, RowsError> {
+        Ok(match vault::logins::reserve(self.0, cluster, user, limit, now_ms).map_err(failed)? {
+            Reserved::Spent(tries) => LoginTry::Spent(u32::try_from(tries).unwrap_or(limit)),
+            Reserved::Locked(since) => LoginTry::Locked(since),
+        })
     }
 
     fn logins(&mut self, cluster: &str) -> Result<Vec<(String, u32)>, RowsError> {

@@ -154,6 +154,7 @@ fn a_wrong_password_counts_down_and_an_admin_unlocks() {
     assert_eq!(try_wrong().ckr, CKR_PIN_LOCKED);
     let refused = session.try_ask(login("alice", Role::CryptoUser, PASSWORD)).unwrap_err();
     assert_eq!(refused.ckr, CKR_PIN_LOCKED);
+    assert!(refused.message.starts_with("User alice is locked since 20"), "{}", refused.message);
     assert!(refused.message.ends_with("user change-password --username alice --role crypto-user"));
     assert!(users(&mut session).contains(&("alice".into(), Role::CryptoUser, true)));
     let mut admin = served.log_in("admin", Role::Admin);

@@ -256,7 +256,7 @@ fn a_commit_whose_answer_is_lost_is_looked_up_and_never_made_twice() {
     let roots = Roots::new(vec![served.rig.root.clone()]).unwrap();
     let (id, clock, rng) = (region.region_id.clone(), Arc::clone(&region.clock), Arc::clone(&region.rng));
     let region = Arc::new(Region::new(id, roots, Arc::clone(&faulty) as _, clock, rng));
-    let mut alice = Session::new(open_in(&region, &served.health), HSM);
+    let mut alice = Session::new(open_in(&region, &served.health), HSM, "127.0.0.1");
     alice.ask(login("alice", Role::CryptoUser, PASSWORD));
     faulty.loses.store(true, Ordering::Relaxed);
     let key = alice.handle(generate_aes(vec![token()]));
@@ -276,7 +276,7 @@ fn a_commit_whose_answer_is_lost_is_looked_up_and_never_made_twice() {
 fn a_cluster_without_certificates_is_not_activated() {
     let rig = Rig::new();
     rig.identity(CLUSTER);
-    let mut session = Session::new(open_in(rig.host.region(), &Arc::default()), HSM);
+    let mut session = Session::new(open_in(rig.host.region(), &Arc::default()), HSM, "127.0.0.1");
     let refused = session.try_ask(Call::Activate(secret(PASSWORD))).unwrap_err();
     assert_eq!(refused.ckr, CKR_ACTION_PROHIBITED);
     assert!(refused.message.contains("InitializeCluster"), "{}", refused.message);

@@ -118,14 +118,14 @@ fn heads_follow_each_other_under_concurrent_writers() {
 fn tries_are_counted_to_the_limit() {
     let (_folder, rows) = vault();
     let mut counted = Vec::new();
-    for _ in 0..4 {
+    for at in 10..14 {
         rows.write(&mut |tx| {
-            counted.push(tx.reserve_login("cluster-a", "app", 3)?);
+            counted.push(tx.reserve_login("cluster-a", "app", 3, at)?);
             Ok(())
         })
         .unwrap();
     }
-    assert_eq!(counted, [Some(1), Some(2), Some(3), None]);
+    assert_eq!(counted, [LoginTry::Spent(1), LoginTry::Spent(2), LoginTry::Spent(3), LoginTry::Locked(12)]);
     rows.write(&mut |tx| tx.clear_login("cluster-a", "app")).unwrap();
     assert!(read(&rows, |tx| tx.logins("cluster-a")).is_empty());
 }
