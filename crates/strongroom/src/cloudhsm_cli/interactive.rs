@@ -4,22 +4,21 @@
 //! The history never holds a line with a password, and only its owner can read it.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use clap::{CommandFactory as _, Parser as _};
-use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
-use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
-use rustyline::validate::Validator;
-use rustyline::{CompletionType, Config, Context, Editor, Helper};
+use rustyline::{CompletionType, Config, Editor};
 
+use super::completion::Completion;
 use super::grammar::{Line, LineCommand};
 use super::shell::Shell;
 use super::words;
@@ -44,14 +43,16 @@ enum Input {
 }
 
 /// Runs lines until `quit` or the end of input.
-pub fn run(shell: &mut Shell) -> ExitCode {
+pub fn run(shell: Shell) -> ExitCode {
+    // What completes a line asks the HSM too, between two commands.
+    let shell = Rc::new(RefCell::new(shell));
     if !io::stdin().is_terminal() {
-        run_lines(shell, &mut Script);
+        run_lines(&shell, &mut Script);
         return ExitCode::SUCCESS;
     }
-    match Terminal::open() {
+    match Terminal::open(shell.clone()) {
         Ok(mut terminal) => {
-            run_lines(shell, &mut terminal);
+            run_lines(&shell, &mut terminal);
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -61,10 +62,10 @@ pub fn run(shell: &mut Shell) -> ExitCode {
     }
 }
 
-fn run_lines(shell: &mut Shell, lines: &mut dyn Lines) {
+fn run_lines(shell: &RefCell<Shell>, lines: &mut dyn Lines) {
     let mut begun = String::new();
     loop {
-        let prompt = if begun.is_empty() { Cow::Owned(shell.prompt()) } else { Cow::Borrowed(CONTINUATION) };
+        let prompt = if begun.is_empty() { Cow::Owned(shell.borrow().prompt()) } else { Cow::Borrowed(CONTINUATION) };
         match lines.read(&prompt) {
             Input::End => return,
             Input::Cleared => begun.clear(),
@@ -74,7 +75,7 @@ fn run_lines(shell: &mut Shell, lines: &mut dyn Lines) {
                     begun.push_str(&line);
                     let line = std::mem::take(&mut begun);
                     lines.remember(&line);
-                    if run_line(shell, &line).is_break() {
+                    if run_line(&mut shell.borrow_mut(), &line).is_break() {
                         return;
                     }
                 }
@@ -120,10 +121,10 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn open() -> rustyline::Result<Self> {
+    fn open(shell: Rc<RefCell<Shell>>) -> rustyline::Result<Self> {
         let config = Config::builder().completion_type(CompletionType::List).auto_add_history(false).build();
         let mut editor = Editor::with_config(config)?;
-        editor.set_helper(Some(Completion { grammar: grammar() }));
+        editor.set_helper(Some(Completion::new(shell)));
         let history = history_file(|name| env::var_os(name));
         // Without a history the program is of use all the same.
         let history = history.filter(|path| path.parent().is_some_and(|folder| make_private_folder(folder).is_ok()));
@@ -164,79 +165,9 @@ fn history_file(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> 
     Some(state.join("strongroom/history"))
 }
 
-/// Completes commands, flags and the values that the grammar lists.
-struct Completion {
-    grammar: clap::Command,
-}
-
-impl Helper for Completion {}
-impl Highlighter for Completion {}
-impl Validator for Completion {}
-
-impl Hinter for Completion {
-    type Hint = String;
-}
-
-impl Completer for Completion {
-    type Candidate = String;
-
-    fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        let before = &line[..position];
-        let start = before.rfind(char::is_whitespace).map_or(0, |blank| blank + 1);
-        let words: Vec<_> = before[..start].split_whitespace().collect();
-        Ok((start, candidates(&self.grammar, &words, &before[start..])))
-    }
-}
-
-/// The grammar with the flags and commands that clap adds.
-fn grammar() -> clap::Command {
-    let mut grammar = Line::command();
-    grammar.build();
-    grammar
-}
-
-/// What may stand after these words and begins as told.
-fn candidates(grammar: &clap::Command, words: &[&str], beginning: &str) -> Vec<String> {
-    let mut command = grammar;
-    for word in words {
-        if let Some(next) = command.find_subcommand(word) {
-            command = next;
-        }
-    }
-    let of_flag = words.last().and_then(|word| word.strip_prefix("--"));
-    let values = of_flag.and_then(|flag| command.get_arguments().find(|argument| argument.get_long() == Some(flag)));
-    let values: Vec<_> = values.map(clap::Arg::get_possible_values).unwrap_or_default();
-    let all: Vec<String> = if !values.is_empty() {
-        values.iter().map(|value| value.get_name().to_owned()).collect()
-    } else if command.has_subcommands() {
-        command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect()
-    } else {
-        command.get_arguments().filter_map(clap::Arg::get_long).map(|flag| format!("--{flag}")).collect()
-    };
-    all.into_iter().filter(|candidate| candidate.starts_with(beginning)).map(|candidate| candidate + " ").collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn complete(before: &str, beginning: &str) -> Vec<String> {
-        let words: Vec<_> = before.split_whitespace().collect();
-        candidates(&grammar(), &words, beginning)
-    }
-
-    #[test]
-    fn commands_flags_and_values_are_completed() {
-        assert_eq!(complete("", "clu"), ["cluster "]);
-        assert_eq!(complete("key", "generate-a"), ["generate-asymmetric-pair "]);
-        assert_eq!(
-            complete("key generate-asymmetric-pair rsa", "--pub"),
-            ["--public-label ", "--public-attributes ", "--public-exponent "]
-        );
-        assert_eq!(complete("user create --role", ""), ["crypto-user ", "admin "]);
-        assert!(complete("key delete --filter", "attr").is_empty());
-        assert_eq!(complete("user list", "--"), ["--cluster-id ", "--help "]);
-    }
 
     #[test]
     fn lines_with_a_password_are_not_kept() {

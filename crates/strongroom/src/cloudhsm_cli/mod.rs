@@ -6,6 +6,7 @@
 
 mod attributes;
 mod cluster;
+mod completion;
 mod crypto;
 mod ec;
 mod execute;
@@ -48,7 +49,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             print_start_error(&error);
             ExitCode::FAILURE
         }
-        (Ok(mut shell), Mode::Interactive) => interactive::run(&mut shell),
+        (Ok(shell), Mode::Interactive) => interactive::run(shell),
         (Ok(mut shell), Mode::Command(command)) => shell.run_one(command),
     }
 }

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use clap::ValueEnum as _;
 use serde_json::Value;
 use strongroom_client::config::{CLI_FILE, Cluster, Config, ConfigError, locate};
-use strongroom_client::{Client, Session};
+use strongroom_client::hsm::Hsm;
+use strongroom_client::{Client, Error, Session};
 use strongroom_link::Secret;
 
 use super::execute::{CommandError, Target, execute};
@@ -70,6 +71,11 @@ impl Shell {
             Some((user, cluster)) if self.config.clusters.len() > 1 => format!("{user}@{cluster} > "),
             _ => "aws-cloudhsm > ".into(),
         }
+    }
+
+    /// Asks the HSM of the chosen cluster, on the session that the commands use; `None` if it gives no answer.
+    pub fn with_hsm<T>(&mut self, ask: impl FnOnce(&mut dyn Hsm) -> Result<T, Error>) -> Option<T> {
+        ask(self.session(None).ok()?).ok()
     }
 
     fn execute(&mut self, command: Command, cluster_id: Option<&str>) -> Result<Value, CommandError> {
