@@ -12,7 +12,7 @@ use strongroom_model::copy::{Copy, CopyState};
 use strongroom_model::hsm::HsmState;
 use strongroom_model::time::{DAY, HOUR};
 use strongroom_model::{BackupId, ClusterId, ErrorKind, RegionName, SubnetId, Tag};
-use strongroom_store::control::{alarms, backups, blobs, copies};
+use strongroom_store::control::{alarms, backups, blobs, copies, peers};
 
 use support::fault::Faults;
 use support::{NAMES, World, caller};
@@ -404,6 +404,9 @@ fn a_destination_on_an_old_disk_is_told_and_gets_what_it_lost_again() {
         assert!(again.iter().any(|b| b.backup_id == first.backup_id));
         let raised = world.database(1).read_blocking(alarms::list).unwrap();
         assert!(raised.iter().any(|a| a.kind == "behind"), "{raised:?}");
+        let peer = world.ids[1].clone();
+        let answered = world.database(0).read_blocking(|tx| peers::last_answer(tx, &peer)).unwrap();
+        assert!(answered.is_some(), "when the peer answered last is kept");
         // The source hears of it a moment after the destination lists it.
         world
             .wait("nothing is lost", async || {

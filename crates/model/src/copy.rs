@@ -1,5 +1,6 @@
 //! Owns the copy as our own service (`Strongroom`) shows it: what leaves and enters a region, and how far it is.
 
+use crate::cluster::ClusterMode;
 use crate::id::{BackupId, ClusterId, CopyId, RegionId, RegionName};
 use crate::tag::Tag;
 use crate::time::Timestamp;
@@ -85,6 +86,7 @@ crate::record! {
         "Receipt" receipt: Option<CopyReceipt>,
         "Users" users: Option<i64>,
         "Keys" keys: Option<i64>,
+        "Mode" mode: Option<ClusterMode>,
         "TagList" tag_list: Option<Vec<Tag>>,
         "Steps" steps: Option<Vec<CopyStep>>,
     }

@@ -249,7 +249,7 @@ const STRONGROOM: &[Row] = &[
          Destination!:CopyEnd RequestedAt!:Timestamp RequestedBy:String SourceIp:String RequestId:String \
          InvocationId:String BackupCreatedAt!:Timestamp DeadlineAt:Timestamp FinishedAt:Timestamp BytesTotal!:Count \
          BytesSent!:Count ChunksTotal!:Count ChunksDone!:Count Attempts!:Count NextAttemptAt:Timestamp Digest \
-         Receipt:CopyReceipt Users:Count Keys:Count TagList Steps:CopySteps",
+         Receipt:CopyReceipt Users:Count Keys:Count Mode:ClusterMode TagList Steps:CopySteps",
     ),
     structure("CopyEnd", "Region! RegionId! BackupId ClusterId"),
     structure("CopyReason", "Code!:String Text!:String"),

@@ -182,7 +182,8 @@ fn content(copy: &Copy) -> String {
         .map(|(users, keys)| format!("{}, {}, ", counted(bytes(users), "user"), counted(bytes(keys), "key")));
     let pieces = counted(bytes(copy.chunks_total), "piece");
     let size = size(bytes(copy.bytes_total));
-    format!("{}{size} in {pieces}, made {}", counts.unwrap_or_default(), copy.backup_created_at)
+    let mode = copy.mode.map(|mode| format!(", {mode}")).unwrap_or_default();
+    format!("{}{size} in {pieces}{mode}, made {}", counts.unwrap_or_default(), copy.backup_created_at)
 }
 
 fn steps(begun: Timestamp, steps: &[CopyStep], style: &Style) -> Vec<String> {
@@ -218,6 +219,7 @@ fn mismatch() -> ! {
 
 #[cfg(test)]
 mod tests {
+    use strongroom_model::cluster::ClusterMode;
     use strongroom_model::{BackupId, RegionName};
 
     use super::*;
@@ -266,12 +268,13 @@ mod tests {
             name: name.into(),
             text: text.into(),
         };
+        ready.mode = Some(ClusterMode::Fips);
         ready.steps = Some(vec![step(0, "accepted", "job and audit written"), step(41, "ready", "receipt 1041")]);
         assert_eq!(
             show(&ready, &STYLE),
             "copy-7xa3l3fvxrr  ready  backup-on5rnxxrbwa (us-east-1) -> backup-ncwc36xtnft (eu-west-1)\n\
              \x20 asked by  arn:aws:iam::000000000000:user/test from 127.0.0.1\n\
-             \x20 content   3 users, 2 keys, 9.6 KiB in 1 piece, made 1970-01-01T00:00:00.000Z\n\
+             \x20 content   3 users, 2 keys, 9.6 KiB in 1 piece, FIPS, made 1970-01-01T00:00:00.000Z\n\
              \x20 digest    sha256:ec31, equal in both regions\n\
              \x20 09:14:07.439Z    +0 ms  accepted  job and audit written\n\
              \x20 09:14:07.480Z   +41 ms  ready     receipt 1041\n"

@@ -6,7 +6,7 @@ use strongroom_model::{CopyId, RegionId, Timestamp};
 use strongroom_store::control::copies::{self, Copy, Step};
 use strongroom_store::control::jobs::JobKind;
 use strongroom_store::control::receipts::{self as rows, ReceiptKind};
-use strongroom_store::control::{alarms, backups, blobs, jobs};
+use strongroom_store::control::{alarms, backups, blobs, jobs, peers};
 use strongroom_store::{StoreError, Tx};
 
 use crate::copy::message::{Ended, Listing};
@@ -36,6 +36,7 @@ pub(crate) fn apply(
     now: Timestamp,
 ) -> Result<Option<CopyState>, StoreError> {
     let Some(receipt) = receipts::got(peer, ended) else { return Ok(None) };
+    peers::answered(tx, peer, now)?;
     let Some(copy_id) = receipt.copy_id.clone() else { return rows::insert_new(tx, &receipt).map(|_| None) };
     let Some(copy) = copies::get(tx, &copy_id)? else {
         rows::insert_new(tx, &receipt)?;

@@ -144,6 +144,7 @@ impl Peering {
             Answer::Retry(reason) => return Err(reason),
             _ => return Err(down("the peer does not answer Status as agreed".into())),
         }
+        note_answer(region, peer).await?;
         read_receipts(region, peer, &*connection, read_upto).await?;
         Ok(connection)
     }
@@ -164,6 +165,13 @@ impl Peering {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn note_answer(region: &Arc<Region>, peer: &RegionId) -> Result<(), Reason> {
+    let (region_in, peer) = (region.clone(), peer.clone());
+    let noted = region.control.write(move |tx| peers::answered(tx, &peer, region_in.now()));
+    let noted = noted.await.map(drop).map_err(WriteError::<StoreError>::flatten);
+    noted.map_err(|e| Reason::new("no-space", e.to_string()))
 }
 
 /// Reads the receipts that the peer gave since, purges included, and applies each.

@@ -2,6 +2,7 @@
 
 use data_encoding::HEXLOWER;
 use strongroom_model::backup::BackupState;
+use strongroom_model::cluster::ClusterMode;
 use strongroom_model::copy::{Copy, CopyDirection, CopyEnd, CopyReason, CopyReceipt, CopyState, CopyStep};
 use strongroom_store::control::backups::Backup;
 use strongroom_store::control::blobs;
@@ -52,6 +53,7 @@ pub(crate) fn outgoing(region: &Region, row: Row, steps: Option<Vec<Step>>) -> C
         receipt: row.receipt_seq.zip(row.receipt_at).map(|(sequence, at)| CopyReceipt { sequence, key_id: None, at }),
         users: facts.as_ref().map(|f| i64::from(f.users)),
         keys: facts.as_ref().map(|f| i64::from(f.keys)),
+        mode: facts.as_ref().and_then(|f| ClusterMode::parse(&f.mode)),
         tag_list,
         steps: steps
             .map(|steps| steps.into_iter().map(|s| CopyStep { at: s.at, name: s.name, text: s.text }).collect()),
@@ -105,6 +107,7 @@ pub(crate) fn incoming(region: &Region, tx: &mut dyn Tx, row: Backup) -> Result<
         digest: row.digest.map(|d| format!("sha256:{}", HEXLOWER.encode(&d))),
         users: facts.as_ref().map(|f| i64::from(f.users)),
         keys: facts.as_ref().map(|f| i64::from(f.keys)),
+        mode: facts.as_ref().and_then(|f| ClusterMode::parse(&f.mode)),
         ..Copy::default()
     })
 }

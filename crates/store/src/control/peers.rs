@@ -44,6 +44,19 @@ pub fn is_behind(tx: &mut dyn Tx, peer: &RegionId) -> Result<bool, StoreError> {
     Ok(tx.query_opt(sql, params![peer])?.is_some())
 }
 
+/// Notes that the peer answered.
+pub fn answered(tx: &mut dyn Tx, peer: &RegionId, now: Timestamp) -> Result<(), StoreError> {
+    ensure(tx, peer)?;
+    tx.execute("UPDATE peers SET last_answer = $2 WHERE region_id = $1", params![peer, now]).map(drop)
+}
+
+/// When the peer answered last, as far as that was noted.
+pub fn last_answer(tx: &mut dyn Tx, peer: &RegionId) -> Result<Option<Timestamp>, StoreError> {
+    let answered: Option<Option<Timestamp>> =
+        tx.query_value("SELECT last_answer FROM peers WHERE region_id = $1", params![peer])?;
+    Ok(answered.flatten())
+}
+
 /// The highest receipt number that was read from the peer without a gap.
 pub fn read_upto(tx: &mut dyn Tx, peer: &RegionId) -> Result<i64, StoreError> {
     Ok(tx.query_value("SELECT read_upto FROM peers WHERE region_id = $1", params![peer])?.unwrap_or(0))
