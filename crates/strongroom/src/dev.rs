@@ -145,12 +145,19 @@ async fn live(decided: &Decided, command: &[OsString], folder: &Folder, began: I
     let banner = running.banner(folder, millis(began)).await;
     if !command.is_empty() {
         say(&mut io::stderr(), &banner);
-        let code = run_command(command, &running, &mut signals).await?;
+        let code = run_command(command, &running, &mut signals).await;
         running.stop().await;
-        return Ok(code);
+        return code;
     }
     say(&mut io::stdout(), &banner);
-    signals.next().await;
+    let lost = tokio::select! {
+        _ = signals.next() => None,
+        problem = running.keys_are_lost(), if decided.ephemeral => Some(problem),
+    };
+    if let Some(problem) = lost {
+        running.stop().await;
+        return Err(problem);
+    }
     let stopping = Instant::now();
     say(&mut io::stdout(), &running.stopping().await);
     tokio::select! {
@@ -165,19 +172,26 @@ async fn live(decided: &Decided, command: &[OsString], folder: &Folder, began: I
     Ok(Exit::Done as u8)
 }
 
-/// Runs the command to its end. Ctrl-C reaches it from the terminal; a request to end is passed on.
+/// Runs the command to its end. Ctrl-C reaches it from the terminal; a request to end is passed on, and keys that are lost
+/// end it too.
 async fn run_command(command: &[OsString], running: &Running, signals: &mut Signals) -> Result<u8, Problem> {
     let mut child = command::start(command, running.url(), running.first_region())?;
+    let mut lost = None;
     loop {
-        let signal = tokio::select! {
+        tokio::select! {
             status = child.wait() => {
                 let status = status.map_err(|error| Problem::new("command", "the command was lost").cause(error))?;
-                return Ok(command::exit_code(status));
+                return lost.map_or_else(|| Ok(command::exit_code(status)), Err);
             }
-            signal = signals.next() => signal,
-        };
-        if signal == SignalKind::terminate() {
-            command::ask_to_end(&child);
+            signal = signals.next() => {
+                if signal == SignalKind::terminate() {
+                    command::ask_to_end(&child);
+                }
+            }
+            problem = running.keys_are_lost(), if lost.is_none() => {
+                lost = Some(problem);
+                command::ask_to_end(&child);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ mod kit;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use kit::*;
 use strongroom_model::cluster::ClusterState;
@@ -89,6 +90,19 @@ fn an_ephemeral_dev_ends_with_its_command_and_leaves_nothing() {
     assert!(lines[1].starts_with("ap-south-1 http://127.0.0.1:"), "{stdout}");
     assert!(text(&output.stderr).contains("ephemeral: keys and data end with this process."), "{}", said(&output));
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
+
+    // The keys are in the host's memory alone: without it nothing can go on, and that is told.
+    let script = r#"for p in $(cat /proc/$PPID/task/*/children); do [ $p = $$ ] || kill -9 $p; done; exec sleep 30"#;
+    let begun = Instant::now();
+    let output = strongroom().args(["dev", "--ephemeral", "--", "sh", "-c", script]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let errors = text(&output.stderr);
+    assert!(
+        errors.contains("error[keys-lost]: the HSM host ended, and with it the keys of this ephemeral start\n"),
+        "{errors}"
+    );
+    assert!(errors.contains("cause: signal: 9 (SIGKILL)\n"), "{errors}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "the command is ended too");
 
     let missing = strongroom().args(["dev", "--ephemeral", "--", "/nowhere/at-all"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(2), "{}", said(&missing));

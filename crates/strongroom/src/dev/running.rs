@@ -106,6 +106,19 @@ impl Running {
         banner::stopping(self.front.under_way(), &copies_under_way(&self.regions).await)
     }
 
+    /// Resolves when the HSM host has ended: with `--ephemeral` the keys have ended with it, and nothing can go on.
+    pub(super) async fn keys_are_lost(&self) -> Problem {
+        let mut state = self.host.state();
+        let ended = state.wait_for(|state| !matches!(state, ChildState::Running(_))).await;
+        let cause = match ended.as_deref() {
+            Ok(ChildState::Ended(status)) => status.to_string(),
+            _ => "it is no longer watched".to_owned(),
+        };
+        Problem::new("keys-lost", "the HSM host ended, and with it the keys of this ephemeral start")
+            .cause(cause)
+            .help("start again; with --data DIR keys outlive a host that ends")
+    }
+
     /// Ends in order: no further job, calls under way, the HSM host.
     pub(super) async fn stop(self) {
         self.regions.iter().for_each(|region| region.stop());
