@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each suite uses a part")]
 #![allow(missing_docs, clippy::print_stdout, reason = "test code; a suite that is skipped says so")]
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,6 +24,41 @@ pub fn vectors(file: &str) -> Option<Json> {
             println!("skipped: {} is not there; the golden files of this crate still hold", path.display());
             None
         }
+    }
+}
+
+/// The cases of a suite that do not apply, each with its reason (`tests/ledger.json`). A listed case must fail: one that
+/// passes has no place here.
+pub struct Ledger {
+    entries: Vec<(String, String)>,
+    met: RefCell<HashSet<String>>,
+}
+
+impl Ledger {
+    pub fn of(suite: &str) -> Self {
+        let all: Vec<Json> = serde_json::from_str(include_str!("../ledger.json")).unwrap();
+        let of_suite = all.iter().filter(|entry| entry["suite"] == suite);
+        let entries = of_suite.map(|entry| (text(&entry["case"]), text(&entry["reason"]))).collect();
+        Self { entries, met: RefCell::default() }
+    }
+
+    /// Takes the outcome of a case: whether it is to be counted as run.
+    pub fn judge(&self, case: &str, outcome: Result<(), String>) -> bool {
+        let covers = |pattern: &str| pattern.strip_suffix('*').map_or(pattern == case, |p| case.starts_with(p));
+        match (self.entries.iter().find(|(pattern, _)| covers(pattern)), outcome) {
+            (None, Ok(())) => true,
+            (None, Err(error)) => panic!("{case}: {error}"),
+            (Some((_, reason)), Ok(())) => panic!("{case} passes, but the ledger says: {reason}"),
+            (Some((pattern, _)), Err(_)) => {
+                self.met.borrow_mut().insert(pattern.clone());
+                false
+            }
+        }
+    }
+
+    /// How many entries were met.
+    pub fn met(&self) -> usize {
+        self.met.borrow().len()
     }
 }
 
