@@ -94,7 +94,10 @@ CREATE TABLE idempotency (
 );
 CREATE INDEX idempotency_by_end ON idempotency (expires_at);
 
-CREATE TABLE tags (resource_id TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (resource_id, key));
+CREATE TABLE tags (
+  resource_id TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, position BIGINT NOT NULL,
+  PRIMARY KEY (resource_id, key)
+);
 CREATE TABLE policies (resource_id TEXT PRIMARY KEY, document TEXT NOT NULL);
 CREATE TABLE subnets (subnet_id TEXT PRIMARY KEY, vpc_id TEXT NOT NULL, az TEXT NOT NULL, origin TEXT NOT NULL);
 CREATE TABLE audit (seq INTEGER PRIMARY KEY, at BIGINT NOT NULL, event TEXT NOT NULL);

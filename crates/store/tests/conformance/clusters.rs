@@ -134,6 +134,25 @@ pub fn tags_are_at_most_fifty<E: Executor>() {
     }
 }
 
+/// Tags stand in the order in which they were put, an overwritten one where it stood; a copy has them alike.
+pub fn tags_keep_their_order<E: Executor>() {
+    let store = E::control();
+    let tag = |key: &str, value: &str| Tag { key: key.into(), value: value.into() };
+    let first = vec![tag("owner", "a"), tag("Zone", "b")];
+    let more = vec![tag("custodian", "c"), tag("owner", "d")];
+    store.set(move |tx| Ok(tags::put(tx, "cluster-a", &first)?));
+    store.set(move |tx| Ok(tags::put(tx, "cluster-a", &more)?));
+    store.set(|tx| Ok(tags::copy_all(tx, "cluster-a", "backup-a")?));
+    let expected = [tag("owner", "d"), tag("Zone", "b"), tag("custodian", "c")];
+    for resource in ["cluster-a", "backup-a"] {
+        assert_eq!(store.get(|tx| tags::list(tx, resource)), expected);
+        let second = store.get(|tx| tags::after(tx, resource, 0))[1].0;
+        assert_eq!(store.get(|tx| tags::after(tx, resource, second)).len(), 1);
+    }
+    assert_eq!(store.get(|tx| tags::resources(tx, "", 9)), ["backup-a", "cluster-a"]);
+    assert_eq!(store.get(|tx| tags::resources(tx, "backup-a", 9)), ["cluster-a"]);
+}
+
 /// I2: the certificates were checked against one CSR and hold for that alone; a second call is told the state.
 pub fn initialized_by_the_csr_that_was_checked<E: Executor>() {
     let store = E::control();

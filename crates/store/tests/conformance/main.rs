@@ -19,7 +19,7 @@ macro_rules! conformance {
                 deleted_is_shown_to_who_asks, forgotten_only_when_nobody_needs_it, row_comes_back_as_it_was,
             }
             clusters {
-                first_hsm_is_one, addresses_are_not_shared, cluster_goes_or_gets_an_hsm, tags_are_at_most_fifty,
+                first_hsm_is_one, addresses_are_not_shared, cluster_goes_or_gets_an_hsm, tags_are_at_most_fifty, tags_keep_their_order,
                 initialized_by_the_csr_that_was_checked, active_needs_both, answer_is_given_once,
                 other_input_is_another_call, answers_end, outbox_cursor_moves_once, alarm_stays_as_it_began,
                 pages_show_each_row_once, audit_is_numbered_in_order, row_comes_back_as_it_was,
