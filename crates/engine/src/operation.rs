@@ -16,6 +16,7 @@ mod describe_clusters;
 mod describe_copy;
 mod describe_hsm_endpoints;
 mod get_resource_policy;
+mod get_resources;
 mod initialize_cluster;
 mod list_backup_contents;
 mod list_copies;
@@ -26,7 +27,9 @@ mod modify_cluster;
 mod put_resource_policy;
 mod restore_backup;
 mod tag_resource;
+mod tag_resources;
 mod untag_resource;
+mod untag_resources;
 
 use std::sync::Arc;
 
@@ -64,6 +67,7 @@ pub(crate) async fn dispatch(region: &Arc<Region>, caller: &Caller, call: Call) 
         DescribeCopy describe_copy,
         DescribeHsmEndpoints describe_hsm_endpoints,
         GetResourcePolicy get_resource_policy,
+        GetResources get_resources,
         InitializeCluster initialize_cluster,
         ListBackupContents list_backup_contents,
         ListCopies list_copies,
@@ -74,7 +78,9 @@ pub(crate) async fn dispatch(region: &Arc<Region>, caller: &Caller, call: Call) 
         PutResourcePolicy put_resource_policy,
         RestoreBackup restore_backup,
         TagResource tag_resource,
+        TagResources tag_resources,
         UntagResource untag_resource,
+        UntagResources untag_resources,
     }
 }
 

@@ -1,9 +1,15 @@
-//! Owns the rules of tags that go beyond their shape: no key twice, no key of AWS's, at most 50 on a resource.
+//! Owns the rules of tags that go beyond their shape: no key twice, no key of AWS's, at most 50 on a resource; and what can
+//! have tags.
 
 use std::collections::HashSet;
 
-use strongroom_model::tag::TAGS_MAX;
-use strongroom_model::{ApiError, ErrorKind, Tag};
+use strongroom_model::backup::BackupState;
+use strongroom_model::tag::{FailureInfo, TAGS_MAX};
+use strongroom_model::{AccountId, ApiError, BackupId, ClusterId, ErrorKind, Tag};
+use strongroom_store::control::{backups, clusters, tags};
+use strongroom_store::{StoreError, Tx};
+
+use crate::region::Region;
 
 /// Checks the tags of a request.
 ///
@@ -42,6 +48,69 @@ pub fn check_count(count: usize, resource: &str) -> Result<(), ApiError> {
         return Err(ApiError::new(ErrorKind::CloudHsmResourceLimitExceeded, message));
     }
     Ok(())
+}
+
+/// A cluster or backup of an account that is there, DELETED ones left out.
+pub struct Resource {
+    /// Its id.
+    pub id: String,
+    /// Its ARN.
+    pub arn: String,
+}
+
+impl Resource {
+    /// The resource of an ARN; `None` for one of another region, account or kind, or none at all.
+    ///
+    /// # Errors
+    /// What the store said.
+    pub fn find(tx: &mut dyn Tx, region: &Region, account: &AccountId, arn: &str) -> Result<Option<Self>, StoreError> {
+        let Some((_, id)) = arn.rsplit_once('/') else { return Ok(None) };
+        Ok(Self::of_id(tx, region, account, id)?.filter(|resource| resource.arn == arn))
+    }
+
+    /// The resource of an id.
+    ///
+    /// # Errors
+    /// What the store said.
+    pub fn of_id(tx: &mut dyn Tx, region: &Region, account: &AccountId, id: &str) -> Result<Option<Self>, StoreError> {
+        let (cluster_id, backup_id) = (ClusterId::new(id), BackupId::new(id));
+        let arn = if id.starts_with("cluster-") {
+            let cluster = clusters::get(tx, &cluster_id)?;
+            cluster
+                .filter(|cluster| cluster.account == *account && cluster.deleted_at.is_none())
+                .map(|_| cluster_id.arn(region.name(), account))
+        } else {
+            let backup = backups::get(tx, &backup_id)?;
+            backup
+                .filter(|backup| backup.account == *account && backup.state != BackupState::Deleted)
+                .map(|_| backup_id.arn(region.name(), account))
+        };
+        Ok(arn.map(|arn| Self { id: id.to_owned(), arn }))
+    }
+
+    /// `cloudhsm:cluster` or `cloudhsm:backup`.
+    pub fn kind(&self) -> &'static str {
+        if self.id.starts_with("cluster-") { "cloudhsm:cluster" } else { "cloudhsm:backup" }
+    }
+
+    /// Whether these tags may be put beside those that are there.
+    ///
+    /// # Errors
+    /// What the store said; in it, as [`check_count`].
+    pub fn room_for(&self, tx: &mut dyn Tx, put: &[Tag]) -> Result<Result<(), ApiError>, StoreError> {
+        let there = tags::list(tx, &self.id)?;
+        let kept = there.iter().filter(|tag| put.iter().all(|p| p.key != tag.key)).count();
+        Ok(check_count(kept + put.len(), &self.id))
+    }
+}
+
+/// Why the tags of one resource among several stay as they are.
+pub fn failure(message: String) -> FailureInfo {
+    FailureInfo {
+        status_code: Some(400),
+        error_code: Some("InvalidParameterException".to_owned()),
+        error_message: Some(message),
+    }
 }
 
 fn tag_error(message: String) -> ApiError {

@@ -1,5 +1,5 @@
-//! Owns the calls: the 18 operations of CloudHSM V2 and, beside them, those of our own service `Strongroom`, each with its
-//! typed input and output. A [`Call`] is what a signed and decoded request asks for; a [`Reply`] is what it gets.
+//! Owns the calls: the 18 operations of CloudHSM V2, beside them those of our own service `Strongroom` and the three of the
+//! Resource Groups Tagging API that CloudHSM's clients use, each with its typed input and output. A [`Call`] is what a signed and decoded request asks for; a [`Reply`] is what it gets.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::hsm::Hsm;
 use crate::id::{BackupId, ClusterId, CopyId, EniId, HsmId, RegionName, SubnetId, VpcId};
 use crate::record::{Mismatch, Record};
 use crate::subnet::Subnet;
-use crate::tag::Tag;
+use crate::tag::{FailureInfo, ResourceTagMapping, Tag, TagFilter};
 use crate::value::Value;
 
 /// Filters of the Describe calls: name to values.
@@ -23,6 +23,8 @@ pub enum Service {
     CloudHsm,
     /// Ours, `Strongroom`.
     Strongroom,
+    /// AWS's Resource Groups Tagging API, for clusters and backups.
+    Tagging,
 }
 
 impl Service {
@@ -31,6 +33,7 @@ impl Service {
         match self {
             Self::CloudHsm => "BaldrApiService",
             Self::Strongroom => "Strongroom",
+            Self::Tagging => "ResourceGroupsTaggingAPI_20170126",
         }
     }
 
@@ -39,6 +42,7 @@ impl Service {
         match self {
             Self::CloudHsm => "com.amazonaws.cloudhsmv2",
             Self::Strongroom => "strongroom",
+            Self::Tagging => "com.amazonaws.resourcegroupstaggingapi",
         }
     }
 
@@ -47,6 +51,15 @@ impl Service {
         match self {
             Self::CloudHsm => "cloudhsm",
             Self::Strongroom => "strongroom",
+            Self::Tagging => "tag",
+        }
+    }
+
+    /// The service in the scope of a signature.
+    pub const fn signing_name(self) -> &'static str {
+        match self {
+            Self::CloudHsm | Self::Strongroom => "cloudhsm",
+            Self::Tagging => "tagging",
         }
     }
 }
@@ -58,7 +71,7 @@ macro_rules! calls {
         pub enum Operation { $(#[doc = concat!("`", stringify!($name), "`")] $name,)+ }
 
         impl Operation {
-            /// Every operation of both services.
+            /// Every operation of all services.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
             /// AWS's name.
@@ -167,6 +180,9 @@ calls! {
     Strongroom ListBackupContents ListBackupContentsRequest ListBackupContentsResponse "list_backup_contents",
     Strongroom ListCopies ListCopiesRequest ListCopiesResponse "list_copies",
     Strongroom ListSubnets ListSubnetsRequest ListSubnetsResponse "list_subnets",
+    Tagging GetResources GetResourcesInput GetResourcesOutput "get_resources",
+    Tagging TagResources TagResourcesInput TagResourcesOutput "tag_resources",
+    Tagging UntagResources UntagResourcesInput UntagResourcesOutput "untag_resources",
 }
 
 crate::record! {
@@ -393,4 +409,42 @@ crate::record! {
     pub struct ListSubnetsRequest {}
     /// Output of `ListSubnets`.
     pub struct ListSubnetsResponse { "Subnets" subnets: Vec<Subnet> }
+
+    /// Input of `GetResources`.
+    pub struct GetResourcesInput {
+        "PaginationToken" pagination_token: Option<String>,
+        "TagFilters" tag_filters: Option<Vec<TagFilter>>,
+        "ResourcesPerPage" resources_per_page: Option<i64>,
+        "TagsPerPage" tags_per_page: Option<i64>,
+        "ResourceTypeFilters" resource_type_filters: Option<Vec<String>>,
+        "IncludeComplianceDetails" include_compliance_details: Option<bool>,
+        "ExcludeCompliantResources" exclude_compliant_resources: Option<bool>,
+        "ResourceARNList" resource_arn_list: Option<Vec<String>>,
+    }
+    /// Output of `GetResources`.
+    pub struct GetResourcesOutput {
+        /// Empty on the last page.
+        "PaginationToken" pagination_token: Option<String>,
+        "ResourceTagMappingList" resource_tag_mapping_list: Option<Vec<ResourceTagMapping>>,
+    }
+
+    /// Input of `TagResources`.
+    pub struct TagResourcesInput {
+        "ResourceARNList" resource_arn_list: Vec<String>,
+        "Tags" tags: BTreeMap<String, String>,
+    }
+    /// Output of `TagResources`.
+    pub struct TagResourcesOutput {
+        "FailedResourcesMap" failed_resources_map: Option<BTreeMap<String, FailureInfo>>,
+    }
+
+    /// Input of `UntagResources`.
+    pub struct UntagResourcesInput {
+        "ResourceARNList" resource_arn_list: Vec<String>,
+        "TagKeys" tag_keys: Vec<String>,
+    }
+    /// Output of `UntagResources`.
+    pub struct UntagResourcesOutput {
+        "FailedResourcesMap" failed_resources_map: Option<BTreeMap<String, FailureInfo>>,
+    }
 }

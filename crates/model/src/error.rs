@@ -4,6 +4,8 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::call::Service;
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident $wire:literal $status:literal $modelled:literal),+ $(,)?) => {
         /// What went wrong, by AWS's name.
@@ -71,6 +73,18 @@ kinds! {
     UnknownOperation "UnknownOperationException" 400 false,
     /// No such access key.
     UnrecognizedClient "UnrecognizedClientException" 400 false,
+}
+
+impl ErrorKind {
+    /// The name by which a service knows it.
+    pub const fn name_in(self, service: Service) -> &'static str {
+        match (service, self) {
+            (Service::Tagging, Self::CloudHsmInternalFailure) => "InternalServiceException",
+            (Service::Tagging, Self::CloudHsmInvalidRequest | Self::CloudHsmTag) => "InvalidParameterException",
+            (Service::Tagging, Self::Throttling) => "ThrottledException",
+            _ => self.name(),
+        }
+    }
 }
 
 /// An answer that is an error. `Display` shows the public message only; the cause is for the log.

@@ -1,17 +1,18 @@
-//! Owns our table of shapes: the 18 operations of CloudHSM V2 and those of our own service, a row per shape. Members are
+//! Owns our table of shapes: the 18 operations of CloudHSM V2, those of our own service, and three of the Resource Groups
+//! Tagging API, a row per shape. Members are
 //! words: `Name`, `Name!` if it is required, `Name:Shape` where the shape has another name. `xtask drift` holds the AWS
 //! part against the public model; [`DEVIATIONS`] is what it then allows. Only data: what reads it is elsewhere.
 
 use std::sync::{Arc, LazyLock};
 
-use crate::call::Operation;
+use crate::call::{Operation, Service};
 use crate::error::ErrorKind;
 use crate::shape::{Bounds, Constraints, Kind, Member, Name, OperationShape, Pattern, Shape, Table, TimestampFormat};
 
-/// The shapes and operations of both services.
+/// The shapes and operations of all services.
 pub fn api() -> &'static Table {
     static API: LazyLock<Table> = LazyLock::new(|| {
-        let shapes = CLOUDHSM.iter().chain(STRONGROOM).map(Row::shape).collect();
+        let shapes = CLOUDHSM.iter().chain(STRONGROOM).chain(TAGGING).map(Row::shape).collect();
         let operations = Operation::ALL.iter().map(|o| operation(*o)).collect();
         Table::build(shapes, operations).expect("a test builds the table")
     });
@@ -44,6 +45,9 @@ pub const DEVIATIONS: &[Deviation] = &[Deviation {
 /// The errors that an operation declares.
 pub fn errors(operation: Operation) -> Vec<ErrorKind> {
     use Operation as O;
+    if operation.service() == Service::Tagging {
+        return vec![ErrorKind::CloudHsmInternalFailure, ErrorKind::CloudHsmInvalidRequest, ErrorKind::CloudHsmTag];
+    }
     let mut errors = vec![
         ErrorKind::CloudHsmAccessDenied,
         ErrorKind::CloudHsmInternalFailure,
@@ -70,7 +74,7 @@ fn operation(operation: Operation) -> OperationShape<Name> {
         name: operation.name().into(),
         input: operation.input().into(),
         output: operation.output().into(),
-        errors: errors(operation).into_iter().map(|kind| kind.name().into()).collect(),
+        errors: errors(operation).into_iter().map(|kind| kind.name_in(operation.service()).into()).collect(),
     }
 }
 
@@ -274,6 +278,46 @@ const STRONGROOM: &[Row] = &[
     integer("Port").between(1, 65_535),
     string("RegionId").matching("[a-z2-7]{26}"),
     values("SubnetOrigin", "default stated adopted"),
+];
+
+/// Constraints as AWS has them, but for keys and values of tags, which are those of CloudHSM.
+const TAGGING: &[Row] = &[
+    // Calls.
+    structure(
+        "GetResourcesInput",
+        "PaginationToken TagFilters:TagFilterList ResourcesPerPage TagsPerPage \
+         ResourceTypeFilters:ResourceTypeFilterList IncludeComplianceDetails:Boolean \
+         ExcludeCompliantResources:Boolean ResourceARNList:ResourceARNListForGet",
+    ),
+    structure("GetResourcesOutput", "PaginationToken ResourceTagMappingList"),
+    structure("TagResourcesInput", "ResourceARNList!:ResourceARNListForTagUntag Tags!:TagMap"),
+    structure("TagResourcesOutput", "FailedResourcesMap"),
+    structure("UntagResourcesInput", "ResourceARNList!:ResourceARNListForTagUntag TagKeys!:TagKeyListForUntag"),
+    structure("UntagResourcesOutput", "FailedResourcesMap"),
+    // Errors.
+    structure("InternalServiceException", "Message:errorMessage"),
+    structure("InvalidParameterException", "Message:errorMessage"),
+    // Structures.
+    structure("FailureInfo", "StatusCode:StatusCode ErrorCode:String ErrorMessage:String"),
+    structure("ResourceTagMapping", "ResourceARN Tags:TagList"),
+    structure("TagFilter", "Key:TagKey Values:TagValueList"),
+    // Lists and maps.
+    map("FailedResourcesMap", "ResourceARN", "FailureInfo"),
+    list("ResourceARNListForGet", "ResourceARN").at_most(100),
+    list("ResourceARNListForTagUntag", "ResourceARN").between(1, 20),
+    list("ResourceTagMappingList", "ResourceTagMapping"),
+    list("ResourceTypeFilterList", "AmazonResourceType"),
+    list("TagFilterList", "TagFilter").at_most(50),
+    list("TagKeyListForUntag", "TagKey").between(1, 50),
+    map("TagMap", "TagKey", "TagValue").between(1, 50),
+    list("TagValueList", "TagValue").at_most(20),
+    // Scalars.
+    string("AmazonResourceType").at_most(256),
+    string("PaginationToken").at_most(2_048),
+    string("ResourceARN").between(1, 1_011),
+    integer("ResourcesPerPage").between(1, 100),
+    integer("StatusCode"),
+    integer("TagsPerPage").between(100, 500),
 ];
 
 /// A shape as it is written above.

@@ -174,7 +174,7 @@ impl ApiClient {
             secret: &self.config.secret,
             session_token: self.config.session_token.as_deref(),
             region: &self.config.region,
-            service: "cloudhsm",
+            service: operation.service().signing_name(),
         };
         let added = signer.sign(&head, &body, Timestamp::from_millis(SystemClock.millis()));
         let mut request = Request::builder().method(Method::POST).uri("/");

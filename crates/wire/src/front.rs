@@ -85,7 +85,7 @@ pub fn route(head: &Head<'_>) -> Result<Target, Refusal> {
         return Err(Refusal::Method);
     }
     let (protocol, service, operation) = named(head)?;
-    let services = [Service::CloudHsm, Service::Strongroom];
+    let services = [Service::CloudHsm, Service::Strongroom, Service::Tagging];
     let found = services.into_iter().find(|s| is_name_of(*s, protocol, service));
     match found.and_then(|service| Operation::find(service, operation)) {
         Some(operation) => Ok(Target { protocol, operation }),
@@ -152,12 +152,12 @@ pub fn success(protocol: Protocol, operation: Operation, output: &Value, request
 }
 
 /// The answer to a call that failed. What the model declares has AWS's member `Message`; the common errors have `message`.
-pub fn failure(protocol: Protocol, error: &ApiError, request_id: &str) -> Answer {
+pub fn failure(protocol: Protocol, service: Service, error: &ApiError, request_id: &str) -> Answer {
     let (kind, table) = (error.kind(), table::api());
     let name = if kind.is_modelled() { "Message" } else { "message" };
     let shape = table.find(ANY_ERROR).expect("the table has the errors that are modelled");
     let text = Value::Structure(vec![(name.into(), Value::String(error.message().to_owned()))]);
-    let id = format!("{}#{}", Service::CloudHsm.namespace(), kind.name());
+    let id = format!("{}#{}", service.namespace(), kind.name_in(service));
     let body = error_structure(protocol, &id, text);
     message(protocol, kind.status(), &body, table, shape, request_id)
 }
@@ -165,7 +165,7 @@ pub fn failure(protocol: Protocol, error: &ApiError, request_id: &str) -> Answer
 /// The answer to a head that asks for nothing that there is.
 pub fn refused(refusal: &Refusal, request_id: &str) -> Answer {
     let (status, body) = match refusal {
-        Refusal::Operation(protocol, error) => return failure(*protocol, error, request_id),
+        Refusal::Operation(protocol, error) => return failure(*protocol, Service::CloudHsm, error, request_id),
         Refusal::Protocol => (404, "<UnknownOperationException/>\n"),
         Refusal::Method => (
             403,

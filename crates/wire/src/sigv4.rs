@@ -101,6 +101,11 @@ impl Claim {
         &self.scope.region
     }
 
+    /// The service of the scope.
+    pub fn service(&self) -> &str {
+        &self.scope.service
+    }
+
     /// The day of the scope, `YYYYMMDD`.
     pub fn date(&self) -> &str {
         &self.scope.date

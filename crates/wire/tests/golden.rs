@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 
 use strongroom_model::shape::{Kind, ShapeIndex};
-use strongroom_model::{ApiError, Call, ErrorKind, Operation, Reply, Value, table};
+use strongroom_model::{ApiError, Call, ErrorKind, Operation, Reply, Service, Value, table};
 use strongroom_wire::{Answer, Protocol, cbor, front, json, validate};
 
 use common::sample;
@@ -90,7 +90,8 @@ fn errors_in_both_protocols() {
     for kind in ErrorKind::ALL {
         let error = ApiError::new(*kind, "What happened.");
         for (name, protocol) in [("JSON", Protocol::AwsJson11), ("CBOR", Protocol::RpcV2Cbor)] {
-            golden.answer(&format!("{}, {name}", kind.name()), protocol, &front::failure(protocol, &error, REQUEST_ID));
+            let answer = front::failure(protocol, Service::CloudHsm, &error, REQUEST_ID);
+            golden.answer(&format!("{}, {name}", kind.name()), protocol, &answer);
         }
     }
     golden.compare();

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use strongroom_model::AccountId;
 use strongroom_wire::sigv4::{Claim, SecretKey, SigningKey};
 
-/// Signing keys that are kept: one per access key, day and region.
+/// Signing keys that are kept: one per access key, day, region and service.
 const KEPT: usize = 64;
 
 /// Whom an access key speaks for.
@@ -69,6 +69,7 @@ struct Kept {
     principal: Arc<Principal>,
     date: String,
     region: String,
+    service: String,
     key: SigningKey,
 }
 
@@ -88,14 +89,17 @@ impl SigningKeys {
         if kept.len() == KEPT {
             kept.remove(0);
         }
-        let (date, region) = (claim.date().to_owned(), claim.region().to_owned());
-        kept.push(Kept { principal: principal.clone(), date, region, key });
+        let (date, region, service) = (claim.date().to_owned(), claim.region().to_owned(), claim.service().to_owned());
+        kept.push(Kept { principal: principal.clone(), date, region, service, key });
     }
 }
 
 impl Kept {
     fn is_for(&self, principal: &Arc<Principal>, claim: &Claim) -> bool {
-        Arc::ptr_eq(&self.principal, principal) && self.date == claim.date() && self.region == claim.region()
+        Arc::ptr_eq(&self.principal, principal)
+            && self.date == claim.date()
+            && self.region == claim.region()
+            && self.service == claim.service()
     }
 }
 

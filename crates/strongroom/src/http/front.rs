@@ -26,8 +26,6 @@ use super::credentials::{Credentials, Principal, SigningKeys};
 use super::{CALL_TIMEOUT, HEAD_MAX, HEADERS_MAX};
 use crate::seams::{random, uuid};
 
-/// The signing name of both services.
-const SIGNING_NAME: &str = "cloudhsm";
 /// So much of a body that is too long is read before the answer, since a client that still sends may miss it.
 const DRAIN_MAX: usize = 1024 * 1024;
 
@@ -97,7 +95,7 @@ impl Front {
         visit.log(&outcome, started);
         response(match outcome {
             Ok(reply) => front::success(target.protocol, target.operation, &reply.into_value(), &request_id),
-            Err(error) => front::failure(target.protocol, &error, &request_id),
+            Err(error) => front::failure(target.protocol, target.operation.service(), &error, &request_id),
         })
     }
 
@@ -158,7 +156,8 @@ impl Front {
         principal: &Arc<Principal>,
     ) -> Result<Verified, ApiError> {
         let now = self.clock.now();
-        let expected = Expected { service: SIGNING_NAME, now, normalize_path: true };
+        let service = visit.target.operation.service().signing_name();
+        let expected = Expected { service, now, normalize_path: true };
         if let Some(key) = self.signing_keys.find(principal, claim) {
             return claim.verify(&visit.head, body, &key, &expected);
         }

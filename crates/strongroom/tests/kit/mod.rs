@@ -349,7 +349,7 @@ impl Api {
             secret: &self.secret,
             session_token: None,
             region: &self.region,
-            service: "cloudhsm",
+            service: operation.service().signing_name(),
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
         let added = signer.sign(&head, body, Timestamp::from_millis(now));

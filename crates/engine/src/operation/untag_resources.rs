@@ -1,0 +1,36 @@
+//! UntagResources: removes tags of several clusters and backups, each for itself. A key that is not there is no error.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use strongroom_model::ApiError;
+use strongroom_model::call::{Call, Reply, UntagResourcesInput, UntagResourcesOutput};
+use strongroom_store::control::tags;
+
+use crate::caller::Caller;
+use crate::mutation;
+use crate::region::Region;
+use crate::tags::{Resource, failure};
+
+pub(super) async fn run(
+    region: &Arc<Region>,
+    caller: &Caller,
+    call: &Call,
+    input: UntagResourcesInput,
+) -> Result<Reply, ApiError> {
+    input.tag_keys.iter().try_for_each(|key| crate::tags::check_key(key))?;
+    mutation::run(region, caller, call, move |m| {
+        let mut failed = BTreeMap::new();
+        for arn in &input.resource_arn_list {
+            match Resource::find(m.tx, m.region, &m.caller.account, arn)? {
+                Some(resource) => tags::remove(m.tx, &resource.id, &input.tag_keys)?,
+                None => {
+                    let message = format!("{arn} is no cluster or backup of this account and region.");
+                    failed.insert(arn.clone(), failure(message));
+                }
+            }
+        }
+        Ok(Reply::UntagResources(UntagResourcesOutput { failed_resources_map: Some(failed) }))
+    })
+    .await
+}
