@@ -199,8 +199,9 @@ impl Listeners {
     ) -> io::Result<()> {
         let from = stream.sock.peer_addr()?.ip();
         let mut session = Session::new(cluster, hsm.id.as_str(), from.to_string());
-        while !hsm.released.load(Ordering::Acquire)
-            && let Some(request) = frames::read::<Request>(&mut stream)?
+        // Asked after the request is here: what comes in after the end of reading can still be read.
+        while let Some(request) = frames::read::<Request>(&mut stream)?
+            && !hsm.released.load(Ordering::Acquire)
             && let Some(_running) = self.shared.activity.begin()
         {
             let response = session.answer(request);
