@@ -11,9 +11,9 @@ use strongroom_model::cluster::{Cluster, ClusterState};
 use strongroom_model::copy::CopyState;
 use strongroom_model::hsm::HsmState;
 use strongroom_model::time::{DAY, HOUR, MINUTE};
-use strongroom_model::{BackupId, ClusterId, CopyId, ErrorKind, RegionName, SubnetId};
-use strongroom_store::StoreError;
+use strongroom_model::{BackupId, ClusterId, CopyId, ErrorKind, RegionId, RegionName, SubnetId};
 use strongroom_store::control::{backups, blobs, copies, jobs, receipts};
+use strongroom_store::{StoreError, Tx};
 
 use support::fault::{Faults, Kind, Plan};
 use support::host::VaultCluster;
@@ -189,38 +189,37 @@ async fn purge_all(world: &World) {
 /// The invariants of the rows, over both regions.
 async fn check_invariants(world: &World) {
     for at in 0..2 {
-        world.mend().await;
-        let database = world.database(at);
         let peer = world.ids[1 - at].clone();
-        database
-            .read_blocking(|tx| {
-                for backup in backups::all(tx)? {
-                    if matches!(backup.state, BackupState::Ready | BackupState::PendingDeletion) {
-                        let blob = blobs::get(tx, backup.blob_id.as_ref().unwrap())?.unwrap();
-                        assert_eq!(blob.state, blobs::BlobState::Durable, "{backup:?}");
-                        assert!(backup.opened_at.is_some() && backup.header.is_some());
-                    }
-                }
-                for (blob_id, holder) in blobs::pins(tx)? {
-                    assert!(blobs::is_durable(tx, &blob_id)?, "a pin of {holder} on a blob that is not durable");
-                    if holder.starts_with("copy-") {
-                        let copy = copies::get(tx, &CopyId::new(&*holder))?.unwrap();
-                        assert!(!copy.state.is_settled(), "{holder} is settled and pins");
-                    }
-                }
-                let mut outcomes = std::collections::HashSet::new();
-                for receipt in receipts::page(tx, receipts::Direction::Given, &peer, 0, 10_000)? {
-                    if matches!(receipt.kind, receipts::ReceiptKind::Ready | receipts::ReceiptKind::Deleted) {
-                        assert!(outcomes.insert(receipt.copy_id.clone()), "two outcomes of {:?}", receipt.copy_id);
-                    }
-                }
-                for job in jobs::all(tx)? {
-                    assert!(job.epoch >= 0, "{job:?}");
-                }
-                Ok::<_, StoreError>(())
-            })
-            .unwrap();
+        // A fault may come as late as now.
+        world.wait("rows", async || world.database(at).read_blocking(|tx| invariants(tx, &peer)).ok()).await;
     }
+}
+
+fn invariants(tx: &mut dyn Tx, peer: &RegionId) -> Result<(), StoreError> {
+    for backup in backups::all(tx)? {
+        if matches!(backup.state, BackupState::Ready | BackupState::PendingDeletion) {
+            let blob = blobs::get(tx, backup.blob_id.as_ref().unwrap())?.unwrap();
+            assert_eq!(blob.state, blobs::BlobState::Durable, "{backup:?}");
+            assert!(backup.opened_at.is_some() && backup.header.is_some());
+        }
+    }
+    for (blob_id, holder) in blobs::pins(tx)? {
+        assert!(blobs::is_durable(tx, &blob_id)?, "a pin of {holder} on a blob that is not durable");
+        if holder.starts_with("copy-") {
+            let copy = copies::get(tx, &CopyId::new(&*holder))?.unwrap();
+            assert!(!copy.state.is_settled(), "{holder} is settled and pins");
+        }
+    }
+    let mut outcomes = std::collections::HashSet::new();
+    for receipt in receipts::page(tx, receipts::Direction::Given, peer, 0, 10_000)? {
+        if matches!(receipt.kind, receipts::ReceiptKind::Ready | receipts::ReceiptKind::Deleted) {
+            assert!(outcomes.insert(receipt.copy_id.clone()), "two outcomes of {:?}", receipt.copy_id);
+        }
+    }
+    for job in jobs::all(tx)? {
+        assert!(job.epoch >= 0, "{job:?}");
+    }
+    Ok(())
 }
 
 /// Exactly one backup for the one copy, READY once, and the copy settled.
@@ -232,11 +231,11 @@ async fn check_copies(world: &World) {
         })
         .await;
     let () = settled;
-    world.mend().await;
-    let rows = world.database(0).read_blocking(copies::all).unwrap();
+    // A fault may come as late as now.
+    let rows = world.wait("copies", async || world.database(0).read_blocking(copies::all).ok()).await;
     assert_eq!(rows.len(), 1, "one copy for one call");
     assert_eq!(rows[0].state, CopyState::Ready);
-    let incoming = world.database(1).read_blocking(backups::all).unwrap();
+    let incoming = world.wait("backups", async || world.database(1).read_blocking(backups::all).ok()).await;
     let incoming: Vec<_> = incoming.iter().filter(|b| b.copy_id.is_some()).collect();
     assert!(incoming.len() <= 1, "{incoming:?}");
 }
