@@ -24,6 +24,8 @@ pub(super) fn start(command: &[OsString], url: &str, region: &str) -> Result<Chi
     }
     child
         .env("AWS_ENDPOINT_URL_CLOUDHSM_V2", url)
+        .env("AWS_ENDPOINT_URL_RESOURCE_GROUPS_TAGGING_API", url)
+        .env("AWS_ENDPOINT_URL_STS", url)
         // boto3 and the first AWS CLI read only the second of the two.
         .envs([("AWS_REGION", region), ("AWS_DEFAULT_REGION", region)])
         .env("AWS_ACCESS_KEY_ID", DevCredentials::ACCESS_KEY_ID)

@@ -16,6 +16,8 @@ pub struct Principal {
     pub account: AccountId,
     /// The ARN.
     pub arn: String,
+    /// The unique id beside the ARN, `AIDA` and 17 letters or digits for a user.
+    pub user_id: String,
     /// The secret of the access key.
     pub secret: SecretKey,
 }
@@ -50,6 +52,7 @@ impl Default for DevCredentials {
         Self(Arc::new(Principal {
             account: AccountId::new(Self::ACCOUNT),
             arn: format!("arn:aws:iam::{}:user/test", Self::ACCOUNT),
+            user_id: "AIDASTRONGROOMDEVTEST".to_owned(),
             secret: SecretKey::new(Self::SECRET_ACCESS_KEY),
         }))
     }

@@ -23,7 +23,7 @@ use strongroom_wire::sigv4::{self, Claim, Expected};
 use strongroom_wire::{Answer, BODY_MAX, DecodeError, Head, Target, Verified, decode_call, front};
 
 use super::credentials::{Credentials, Principal, SigningKeys};
-use super::{CALL_TIMEOUT, HEAD_MAX, HEADERS_MAX};
+use super::{CALL_TIMEOUT, HEAD_MAX, HEADERS_MAX, sts};
 use crate::seams::{random, uuid};
 
 /// So much of a body that is too long is read before the answer, since a client that still sends may miss it.
@@ -84,6 +84,10 @@ impl Front {
             Ok(head) => head,
             Err(text) => return plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &text, request_id),
         };
+        if sts::is_asked(&head) {
+            let outcome = tokio::time::timeout(CALL_TIMEOUT, self.ask_sts(&head, body)).await;
+            return response(sts::message(outcome.unwrap_or_else(|_| Err(too_late())), &request_id));
+        }
         let target = match front::route(&head) {
             Ok(target) => target,
             Err(refusal) => return response(front::refused(&refusal, &request_id)),
@@ -109,7 +113,8 @@ impl Front {
         let (region, api) = self.region(&claim, &visit.head)?;
         visit.region = Some(region);
         let body = read_body(body).await?;
-        let verified = self.verify(&claim, visit, &body, &principal)?;
+        let service = visit.target.operation.service().signing_name();
+        let verified = self.verify(&claim, &visit.head, service, &body, &principal)?;
         let call = decode_call(&verified, &visit.target, &body)?;
         let caller = visit.caller(&claim, &principal);
         if only_reads(visit.target.operation) {
@@ -118,6 +123,17 @@ impl Front {
         let api = api.clone();
         let task = tokio::spawn(async move { api.call(&caller, call).await });
         task.await.unwrap_or_else(|panic| Err(ApiError::internal("The call failed. Repeat it.", panic)))
+    }
+
+    async fn ask_sts<B>(&self, head: &Head<'_>, body: B) -> Result<String, ApiError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let claim = sigv4::parse(head)?;
+        let principal = self.principal(&claim)?;
+        let body = read_body(body).await?;
+        let verified = self.verify(&claim, head, sts::SIGNING_NAME, &body, &principal)?;
+        sts::answer(&verified, &principal, &body)
     }
 
     fn principal(&self, claim: &Claim) -> Result<Arc<Principal>, ApiError> {
@@ -151,19 +167,19 @@ impl Front {
     fn verify(
         &self,
         claim: &Claim,
-        visit: &Visit<'_>,
+        head: &Head<'_>,
+        service: &str,
         body: &[u8],
         principal: &Arc<Principal>,
     ) -> Result<Verified, ApiError> {
         let now = self.clock.now();
-        let service = visit.target.operation.service().signing_name();
         let expected = Expected { service, now, normalize_path: true };
         if let Some(key) = self.signing_keys.find(principal, claim) {
-            return claim.verify(&visit.head, body, &key, &expected);
+            return claim.verify(head, body, &key, &expected);
         }
         let key = claim.signing_key(&principal.secret);
-        let verified = claim.verify(&visit.head, body, &key, &expected).map_err(|error| {
-            let skew = visit.head.header("x-amz-date").and_then(Timestamp::from_basic).map(|t| now.since(t));
+        let verified = claim.verify(head, body, &key, &expected).map_err(|error| {
+            let skew = head.header("x-amz-date").and_then(Timestamp::from_basic).map(|t| now.since(t));
             match skew.filter(|skew| skew.abs() > sigv4::SKEW_MAX && error.message().starts_with("Signature ")) {
                 Some(skew) => self.explained(error.kind(), error.message().to_owned(), || set_the_clock(skew)),
                 None => error,

@@ -5,6 +5,7 @@
 
 mod credentials;
 mod front;
+mod sts;
 
 use std::convert::Infallible;
 use std::net::IpAddr;

@@ -413,3 +413,34 @@ async fn a_client_that_goes_away_cuts_no_change() {
     assert_eq!(Arc::strong_count(&server.engine), 3 + 1, "the task still holds the engine");
     server.engine.let_go.notify_one();
 }
+
+#[tokio::test]
+async fn a_caller_is_told_who_he_is_by_sts() {
+    let server = Server::start().await;
+    let ask = |secret: &'static str, form: &'static str| {
+        let headers = vec![("content-type", "application/x-www-form-urlencoded; charset=utf-8"), ("host", "127.0.0.1")];
+        let head = Head { method: "POST", path: "/", query: "", headers };
+        let secret = SecretKey::new(secret);
+        // No region of ours: the answer is the same in each.
+        let region = "ap-northeast-3";
+        let signer = Signer { access_key_id: "test", secret: &secret, session_token: None, region, service: "sts" };
+        let added = signer.sign(&head, form.as_bytes(), NOW);
+        let headers = head.headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let lines: String = headers
+            .chain(added.into_iter().map(|(n, v)| (n.to_owned(), v)))
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        format!("POST / HTTP/1.1\r\n{lines}content-length: {}\r\n\r\n{form}", form.len())
+    };
+    let form = "Action=GetCallerIdentity&Version=2011-06-15";
+    let answer = server.send_raw(ask("test", form).as_bytes()).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/xml")), "{answer:?}");
+    assert!(answer.body.contains("<Arn>arn:aws:iam::000000000000:user/test</Arn>"), "{}", answer.body);
+    assert!(answer.body.contains("<Account>000000000000</Account>"), "{}", answer.body);
+    let wrong = server.send_raw(ask("other", form).as_bytes()).await;
+    assert_eq!(wrong.status, 403);
+    assert!(wrong.body.contains("<Code>SignatureDoesNotMatch</Code>"), "{}", wrong.body);
+    let other = server.send_raw(ask("test", "Action=AssumeRole&Version=2011-06-15").as_bytes()).await;
+    assert_eq!(other.status, 400);
+    assert!(other.body.contains("<Code>InvalidAction</Code>"), "{}", other.body);
+}
