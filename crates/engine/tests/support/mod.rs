@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod clusters;
 pub mod fault;
 pub mod host;
 
