@@ -39,10 +39,19 @@ pub enum VaultCluster {
 impl Vault {
     /// The admin sets a password.
     pub fn activate(&self, cluster: &ClusterId) {
+        self.tell(cluster, OutboxEvent::Activated);
+    }
+
+    /// A seal is found that does not hold.
+    pub fn damage(&self, cluster: &ClusterId) {
+        self.tell(cluster, OutboxEvent::Health(Some("a seal does not hold".into())));
+    }
+
+    fn tell(&self, cluster: &ClusterId, event: OutboxEvent) {
         let seq = self.seq.fetch_add(1, Ordering::SeqCst) + 1;
         let mut outbox = self.outbox.lock().unwrap();
         outbox.retain(|row| row.cluster != *cluster);
-        outbox.push(OutboxRow { seq, cluster: cluster.clone(), event: OutboxEvent::Activated });
+        outbox.push(OutboxRow { seq, cluster: cluster.clone(), event });
     }
 }
 

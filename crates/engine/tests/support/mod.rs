@@ -6,6 +6,7 @@
 pub mod clusters;
 pub mod fault;
 pub mod host;
+pub mod wire;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
