@@ -142,7 +142,7 @@ impl World {
             control: database.clone(),
             blobs: Arc::new(Handle(disk.clone())),
             clock: Arc::new(ImpatientClock),
-            rng: Arc::new(TestRng),
+            rng: Arc::<TestRng>::default(),
             spawn: Arc::new(TestSpawn),
             hsms: Arc::new(hsms),
             peers: Arc::new(NoPeers),

@@ -55,11 +55,24 @@ impl Clock for TestClock {
     }
 }
 
-pub struct TestRng;
+/// The system's random bytes, or, from a seed, the same ones at every run.
+#[derive(Default)]
+pub struct TestRng(Option<Mutex<u64>>);
+
+impl TestRng {
+    pub fn seeded(seed: u64) -> Self {
+        Self(Some(Mutex::new(seed)))
+    }
+}
 
 impl Rng for TestRng {
     fn fill(&self, bytes: &mut [u8]) {
-        SystemRandom::new().fill(bytes).unwrap();
+        let Some(state) = &self.0 else { return SystemRandom::new().fill(bytes).unwrap() };
+        let mut state = state.lock().unwrap();
+        for byte in bytes {
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *byte = (*state >> 56) as u8;
+        }
     }
 }
 
@@ -241,6 +254,7 @@ pub struct World {
     pub ids: [RegionId; 2],
     pub line_cut: Arc<std::sync::atomic::AtomicBool>,
     pub settings: fn(&mut Settings),
+    rng: Arc<TestRng>,
     slots: Slots,
     databases: Mutex<[Option<Database>; 2]>,
     invocations: AtomicU64,
@@ -253,6 +267,11 @@ impl World {
 
     /// With settings of its own for both regions.
     pub async fn start_with(faults: Faults, chunks: u32, settings: fn(&mut Settings)) -> Self {
+        Self::start_on(TestRng::default(), faults, chunks, settings).await
+    }
+
+    /// With random bytes that may come from a seed.
+    pub async fn start_on(rng: TestRng, faults: Faults, chunks: u32, settings: fn(&mut Settings)) -> Self {
         let world = Self {
             folder: tempfile::tempdir().unwrap(),
             clock: Arc::default(),
@@ -261,6 +280,7 @@ impl World {
             ids: [RegionId::from_bytes([1; 17]), RegionId::from_bytes([2; 17])],
             line_cut: Arc::default(),
             settings,
+            rng: Arc::new(rng),
             slots: Arc::default(),
             databases: Mutex::default(),
             invocations: AtomicU64::new(1),
@@ -337,7 +357,7 @@ impl World {
                 faults: self.faults.clone(),
             }),
             clock: self.clock.clone(),
-            rng: Arc::new(TestRng),
+            rng: self.rng.clone(),
             spawn: Arc::new(TestSpawn),
             hsms: Arc::new(FakeHsms {
                 region,
@@ -392,15 +412,20 @@ impl World {
         }
     }
 
+    /// An invocation id that was not used yet.
+    pub fn invocation(&self) -> String {
+        format!("call-{}", self.invocations.fetch_add(1, Ordering::SeqCst))
+    }
+
     /// A call under an invocation id of its own.
     pub async fn try_call(&self, at: usize, call: Call) -> Result<Reply, ApiError> {
-        let invocation = format!("call-{}", self.invocations.fetch_add(1, Ordering::SeqCst));
+        let invocation = self.invocation();
         self.region(at).call(&caller(Some(invocation)), call).await
     }
 
     /// A call as an SDK makes it: the same invocation id again while the answer is retriable.
     pub async fn call(&self, at: usize, call: Call) -> Reply {
-        let invocation = format!("call-{}", self.invocations.fetch_add(1, Ordering::SeqCst));
+        let invocation = self.invocation();
         for _ in 0..20 {
             self.mend().await;
             match self.region(at).call(&caller(Some(invocation.clone())), call.clone()).await {

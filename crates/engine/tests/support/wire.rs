@@ -1,9 +1,7 @@
 //! Calls as a client sees them: bytes in, bytes out, signed and checked, but without a socket between.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use strongroom_model::call::{Call, Reply};
-use strongroom_model::{ApiError, Timestamp, table};
+use strongroom_model::{ApiError, Operation, Timestamp, table};
 use strongroom_wire::sigv4::{self, Expected, SecretKey, Signer};
 use strongroom_wire::{Head, Protocol, cbor, decode_call, front, json};
 
@@ -30,6 +28,18 @@ pub async fn ask(world: &World, at: usize, protocol: Protocol, call: Call) -> Re
         Protocol::AwsJson11 => json::encode(&value, api, input),
         Protocol::RpcV2Cbor => cbor::encode(&value, api, input),
     };
+    send(world, at, protocol, operation, &body).await
+}
+
+/// Sends a body, whatever is in it.
+pub async fn send(
+    world: &World,
+    at: usize,
+    protocol: Protocol,
+    operation: Operation,
+    body: &[u8],
+) -> Result<Reply, Refused> {
+    let api = table::api();
     let service = operation.service();
     let target = format!("{}.{}", service.shape_name(), operation.name());
     let path = format!("/service/{}/operation/{}", service.shape_name(), operation.name());
@@ -48,7 +58,7 @@ pub async fn ask(world: &World, at: usize, protocol: Protocol, call: Call) -> Re
         },
     };
     head.headers.push(("host", "localhost"));
-    let answer = match take(world, at, head, &body).await {
+    let answer = match take(world, at, head, body).await {
         Ok(reply) => front::success(protocol, operation, &reply.into_value(), "request"),
         Err(error) => front::failure(protocol, service, &error, "request"),
     };
@@ -68,7 +78,6 @@ pub async fn ask(world: &World, at: usize, protocol: Protocol, call: Call) -> Re
 
 /// The way of a request through the door.
 async fn take(world: &World, at: usize, mut head: Head<'_>, body: &[u8]) -> Result<Reply, ApiError> {
-    static INVOCATIONS: AtomicU64 = AtomicU64::new(0);
     let now = Timestamp::from_millis(1_795_511_647_000);
     let secret = SecretKey::new("secret");
     let target = front::route(&head).expect("an operation that there is");
@@ -80,8 +89,7 @@ async fn take(world: &World, at: usize, mut head: Head<'_>, body: &[u8]) -> Resu
     let expected = Expected { service, now, normalize_path: true };
     let verified = claim.verify(&head, body, &claim.signing_key(&secret), &expected)?;
     let call = decode_call(&verified, &target, body)?;
-    let invocation = format!("wire-{}", INVOCATIONS.fetch_add(1, Ordering::Relaxed));
-    world.region(at).call(&caller(Some(invocation)), call).await
+    world.region(at).call(&caller(Some(world.invocation())), call).await
 }
 
 fn refused(protocol: Protocol, status: u16, body: &[u8]) -> Refused {
