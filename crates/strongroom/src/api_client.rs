@@ -1,6 +1,8 @@
 //! Calls the API, as any AWS tool does: signed, in JSON, with an invocation id that stays the same on each retry, so that a
 //! call that is repeated here happens once there. Retries what is worth it: no connection, or an answer that says so.
 
+mod https;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,9 +16,11 @@ use strongroom_model::{Call, ClusterId, Operation, Reply, Timestamp, table};
 use strongroom_wire::Head;
 use strongroom_wire::json;
 use strongroom_wire::sigv4::Signer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
+use self::https::Https;
 use crate::aws_config::AwsConfig;
 use crate::configure::{Endpoints, HsmEndpoint, HsmEndpoints};
 use crate::problem::{Exit, Problem};
@@ -33,6 +37,8 @@ pub struct ApiClient {
     config: AwsConfig,
     /// `host:port`, as in the URL.
     authority: String,
+    /// How it is spoken to, where that is not in the clear.
+    https: Option<Https>,
     runtime: Runtime,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
@@ -89,14 +95,18 @@ impl ApiClient {
             Problem::new("endpoint", format!("{} cannot be called", config.endpoint)).cause(cause).exit(Exit::Usage)
         };
         let uri: Uri = config.endpoint.parse().map_err(|e| unusable(format!("it is no URL: {e}")))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(unusable("this release calls http:// only".to_owned()));
-        }
         let authority =
             uri.authority().map(ToString::to_string).ok_or_else(|| unusable("it names no host".to_owned()))?;
+        let https = match uri.scheme_str() {
+            Some("http") => None,
+            Some("https") => {
+                Some(Https::new(uri.host().unwrap_or_default(), config.ca_bundle.as_deref()).map_err(unusable)?)
+            }
+            _ => return Err(unusable("it begins with neither http:// nor https://".to_owned())),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Problem::new("threads", "cannot start").cause(e))?;
-        Ok(Self { config, authority, runtime, connection: None })
+        Ok(Self { config, authority, https, runtime, connection: None })
     }
 
     /// Where and as whom it calls.
@@ -138,11 +148,11 @@ impl ApiClient {
 
     fn attempt(&mut self, invocation_id: &str, operation: Operation, body: Bytes) -> Result<Raw, Problem> {
         let request = self.request(invocation_id, operation, body);
-        let (address, kept) = (self.address(), self.connection.take());
+        let (address, https, kept) = (self.address(), self.https.clone(), self.connection.take());
         let exchange = async {
             let mut connection = match kept.filter(|connection| !connection.is_closed()) {
                 Some(connection) => connection,
-                None => connect(&address).await?,
+                None => connect(&address, https.as_ref()).await?,
             };
             connection.ready().await.map_err(|e| e.to_string())?;
             let response = connection.send_request(request).await.map_err(|e| e.to_string())?;
@@ -193,14 +203,25 @@ impl ApiClient {
 
     fn address(&self) -> String {
         let port = self.authority.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
-        if port.is_some() { self.authority.clone() } else { format!("{}:80", self.authority) }
+        let usual = if self.https.is_some() { 443 } else { 80 };
+        if port.is_some() { self.authority.clone() } else { format!("{}:{usual}", self.authority) }
     }
 }
 
-async fn connect(address: &str) -> Result<SendRequest<Full<Bytes>>, String> {
+async fn connect(address: &str, https: Option<&Https>) -> Result<SendRequest<Full<Bytes>>, String> {
     let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
     // Small requests leave at once; where that cannot be set they only leave later.
     let _ = stream.set_nodelay(true);
+    match https {
+        Some(https) => speak(https.connect(stream).await?).await,
+        None => speak(stream).await,
+    }
+}
+
+async fn speak<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, String>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (connection, driver) = handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
     tokio::spawn(async move {
         // A connection that breaks shows in the call that uses it.
@@ -296,11 +317,16 @@ mod tests {
 
     #[test]
     fn only_what_can_be_called_is_an_endpoint() {
-        for bad in ["https://hsm.example.com", "127.0.0.1:4225", "not a URL"] {
+        for bad in ["ftp://hsm.example.com", "127.0.0.1:4225", "not a URL"] {
             let problem = ApiClient::new(config(bad)).err().unwrap();
             assert_eq!((problem.slug(), problem.exit_code()), ("endpoint", Exit::Usage), "{bad}");
         }
         assert_eq!(ApiClient::new(config("http://hsm.example.com/")).unwrap().address(), "hsm.example.com:80");
+        let bundle = tempfile::tempdir().unwrap();
+        let bundle = bundle.path().join("none.pem");
+        let secure = AwsConfig { ca_bundle: Some(bundle), ..config("https://hsm.example.com") };
+        let problem = ApiClient::new(secure).err().unwrap();
+        assert!(problem.to_string().contains("none.pem"), "{problem}");
         assert_eq!(ApiClient::new(config("http://[::1]:4225")).unwrap().address(), "[::1]:4225");
     }
 

@@ -22,6 +22,8 @@ pub struct AwsConfig {
     pub secret: SecretKey,
     /// The token of a session.
     pub session_token: Option<String>,
+    /// The certificates that vouch for an https endpoint, where these are not the system's.
+    pub ca_bundle: Option<PathBuf>,
 }
 
 impl AwsConfig {
@@ -63,6 +65,7 @@ impl AwsConfig {
             access_key_id,
             secret: SecretKey::new(secret),
             session_token,
+            ca_bundle: set("AWS_CA_BUNDLE").map(PathBuf::from),
         })
     }
 }

@@ -30,7 +30,7 @@ pub struct Setting {
 }
 
 /// Every setting.
-pub const SETTINGS: [Setting; 6] = [
+pub const SETTINGS: [Setting; 8] = [
     Setting { name: "log", variable: Some("STRONGROOM_LOG"), default: "text", check: form },
     Setting { name: "dev.listen", variable: None, default: "127.0.0.1:4225", check: address },
     Setting {
@@ -41,6 +41,8 @@ pub const SETTINGS: [Setting; 6] = [
     },
     Setting { name: "dev.regions", variable: None, default: "us-east-1,eu-west-1", check: regions },
     Setting { name: "dev.pace", variable: None, default: "at-once", check: |text| pace(text).map(drop) },
+    Setting { name: "dev.tls-certificate", variable: None, default: "", check: |_| Ok(()) },
+    Setting { name: "dev.tls-key", variable: None, default: "", check: |_| Ok(()) },
     Setting { name: "dev.legacy-hsm-types", variable: None, default: "false", check: switch },
 ];
 
@@ -291,7 +293,7 @@ mod tests {
         }
         let last = findings.iter().find(|finding| finding.contains("serve.things")).unwrap();
         assert!(
-            last.ends_with("there are log, dev.listen, dev.data, dev.regions, dev.pace, dev.legacy-hsm-types"),
+            last.ends_with("there are log, dev.listen, dev.data, dev.regions, dev.pace, dev.tls-certificate, dev.tls-key, dev.legacy-hsm-types"),
             "{last}"
         );
     }

@@ -16,7 +16,7 @@ mod running;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
@@ -28,6 +28,7 @@ pub use self::folder::RegionsAsked;
 use self::folder::{Folder, shown};
 use self::running::Running;
 use crate::config::{self, Config};
+use crate::http::TlsFiles;
 use crate::human::seconds;
 use crate::layout::Layout;
 use crate::log::{self, Form};
@@ -55,6 +56,12 @@ pub struct Dev {
     /// Offer hsm1.medium too, which AWS has retired, with its change to hsm2m.medium and back
     #[arg(long)]
     legacy_hsm_types: bool,
+    /// Speak TLS under this certificate chain, PEM; replaced files are read anew
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The private key of --tls-certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
     /// The form of the log: text or json
     #[arg(long, value_name = "FORM")]
     log: Option<Form>,
@@ -74,6 +81,7 @@ struct Decided {
     regions: RegionsAsked,
     pace: Pace,
     legacy_hsm_types: bool,
+    tls: Option<TlsFiles>,
     log: Form,
     verbosity: i8,
     ephemeral: bool,
@@ -91,10 +99,17 @@ impl Dev {
             regions: self.regions.clone().or_else(|| config.get("dev.regions")).unwrap_or(RegionsAsked::Any),
             pace: self.pace.or_else(pace).unwrap_or(Pace::AtOnce),
             legacy_hsm_types: self.legacy_hsm_types || config.get("dev.legacy-hsm-types").unwrap_or(false),
+            tls: self.tls(config),
             log: self.log.or_else(|| config.get("log")).unwrap_or_default(),
             verbosity,
             ephemeral: self.ephemeral,
         }
+    }
+
+    fn tls(&self, config: &Config) -> Option<TlsFiles> {
+        let certificate = self.tls_certificate.clone().or_else(|| config.get("dev.tls-certificate"))?;
+        let key = self.tls_key.clone().or_else(|| config.get("dev.tls-key"))?;
+        Some(TlsFiles { certificate, key })
     }
 }
 
@@ -145,7 +160,8 @@ async fn live(decided: &Decided, command: &[OsString], folder: &Folder, began: I
     let banner = running.banner(folder, millis(began)).await;
     if !command.is_empty() {
         say(&mut io::stderr(), &banner);
-        let code = run_command(command, &running, &mut signals).await;
+        let trusted = decided.tls.as_ref().map(|files| files.certificate.as_path());
+        let code = run_command(command, trusted, &running, &mut signals).await;
         running.stop().await;
         return code;
     }
@@ -174,8 +190,13 @@ async fn live(decided: &Decided, command: &[OsString], folder: &Folder, began: I
 
 /// Runs the command to its end. Ctrl-C reaches it from the terminal; a request to end is passed on, and keys that are lost
 /// end it too.
-async fn run_command(command: &[OsString], running: &Running, signals: &mut Signals) -> Result<u8, Problem> {
-    let mut child = command::start(command, running.url(), running.first_region())?;
+async fn run_command(
+    command: &[OsString],
+    trusted: Option<&Path>,
+    running: &Running,
+    signals: &mut Signals,
+) -> Result<u8, Problem> {
+    let mut child = command::start(command, running.url(), running.first_region(), trusted)?;
     let mut lost = None;
     loop {
         tokio::select! {

@@ -12,7 +12,7 @@ use strongroom_model::cluster::ClusterState;
 
 fn strongroom() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
-    for name in ["STRONGROOM_CONFIG", "STRONGROOM_DATA", "STRONGROOM_LOG", "AWS_REGION"] {
+    for name in ["STRONGROOM_CONFIG", "STRONGROOM_DATA", "STRONGROOM_LOG", "AWS_REGION", "AWS_CA_BUNDLE"] {
         command.env_remove(name);
     }
     command
@@ -106,6 +106,34 @@ fn an_ephemeral_dev_ends_with_its_command_and_leaves_nothing() {
 
     let missing = strongroom().args(["dev", "--ephemeral", "--", "/nowhere/at-all"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(2), "{}", said(&missing));
+}
+
+#[test]
+fn dev_speaks_tls_under_a_certificate_of_its_users() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let dev = |key: &Path| {
+        let mut command = strongroom();
+        command.args(["dev", "--ephemeral", "--tls-certificate"]).arg(&certificate).arg("--tls-key").arg(key);
+        command.args([
+            "--",
+            "sh",
+            "-c",
+            r#""$STRONGROOM" subnet list | head -1; echo "$AWS_ENDPOINT_URL_CLOUDHSM_V2""#,
+        ]);
+        command.env("STRONGROOM", env!("CARGO_BIN_EXE_strongroom")).output().unwrap()
+    };
+    let output = dev(&key);
+    let lines = text(&output.stdout);
+    let lines: Vec<&str> = lines.lines().collect();
+    assert!(lines[0].starts_with("subnet-"), "{}", said(&output));
+    assert!(lines[1].starts_with("https://127.0.0.1:"), "{}", said(&output));
+    let refused = dev(&certificate);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).starts_with("error[tls]: "), "{}", said(&refused));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,12 +16,16 @@ use crate::problem::{Exit, Problem};
 const MISLEADING: [&str; 4] = ["AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"];
 
 /// Starts the command.
-pub(super) fn start(command: &[OsString], url: &str, region: &str) -> Result<Child, Problem> {
+/// `trusted` is the certificate of the endpoint, for commands that have no bundle of their own.
+pub(super) fn start(command: &[OsString], url: &str, region: &str, trusted: Option<&Path>) -> Result<Child, Problem> {
     let (program, arguments) = command.split_first().expect("clap wants one");
     let mut child = Command::new(program);
     child.args(arguments).kill_on_drop(true);
     for name in MISLEADING {
         child.env_remove(name);
+    }
+    if let Some(certificate) = trusted.filter(|_| std::env::var_os("AWS_CA_BUNDLE").is_none()) {
+        child.env("AWS_CA_BUNDLE", certificate);
     }
     child
         .env("AWS_ENDPOINT_URL_CLOUDHSM_V2", url)

@@ -20,8 +20,8 @@ use super::content::{Content, copies_under_way};
 use super::folder::{DevFile, Folder};
 use super::region::{self, DevSettings, Door, Greeted, Opened};
 use super::{Decided, listen};
-use crate::http::{self, Api, DevCredentials, Front};
-use crate::problem::Problem;
+use crate::http::{self, Api, DevCredentials, Front, TlsFiles};
+use crate::problem::{Exit, Problem};
 use crate::seams::{SystemClock, random};
 use crate::supervise::{ChildState, Program, Supervisor};
 
@@ -48,7 +48,11 @@ impl Running {
         let is_new = there.is_none();
         let mut file = DevFile::decide(there.clone(), &decided.regions, random)?;
         let listener = listen::endpoint(decided.listen).await?;
-        let url = format!("http://{}", listener.local_addr().unwrap_or(decided.listen));
+        let tls = decided.tls.clone().map(TlsFiles::acceptor).transpose().map_err(|cause| {
+            Problem::new("tls", "the certificate of the endpoint cannot be used").cause(cause).exit(Exit::Usage)
+        })?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap_or(decided.listen));
         // Who meets the lock reads where to go; without it they read our process id.
         let _ = lock.note(&format!("strongroom dev, {url}"));
         let links = bind_links(&mut file).await?;
@@ -59,7 +63,7 @@ impl Running {
         let doors: Vec<Arc<Door>> = file.region.iter().map(|entry| Door::new(RegionName::new(&entry.name))).collect();
         let front = Arc::new(front(&file, &doors));
         let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(http::serve(listener, front.clone(), async {
+        let serving = tokio::spawn(http::serve(listener, tls, front.clone(), async {
             // A sender that is dropped stops it too.
             let _ = stopped.await;
         }));

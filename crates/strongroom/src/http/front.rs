@@ -4,9 +4,9 @@
 //! A call that changes something runs as a task of its own, so that a client that goes away cuts it nowhere.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,11 +23,14 @@ use strongroom_wire::sigv4::{self, Claim, Expected};
 use strongroom_wire::{Answer, BODY_MAX, DecodeError, Head, Target, Verified, decode_call, front};
 
 use super::credentials::{Credentials, Principal, SigningKeys};
+use super::limits::{Limits, Most};
 use super::{CALL_TIMEOUT, HEAD_MAX, HEADERS_MAX, sts};
 use crate::seams::{random, uuid};
 
-/// So much of a body that is too long is read before the answer, since a client that still sends may miss it.
+/// So much of a body that nobody asks for is read before the answer, since a client that still sends may miss it.
 const DRAIN_MAX: usize = 1024 * 1024;
+/// How long that may take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers the calls of one region.
 #[async_trait]
@@ -44,7 +47,7 @@ pub struct Front {
     /// Whether errors say more than AWS's to callers that are not authenticated: in `dev`.
     explains: bool,
     signing_keys: SigningKeys,
-    under_way: AtomicUsize,
+    limits: Arc<Limits>,
 }
 
 type HttpResponse = Response<Full<Bytes>>;
@@ -63,28 +66,51 @@ impl Front {
             clock,
             explains,
             signing_keys: SigningKeys::default(),
-            under_way: AtomicUsize::new(0),
+            limits: Limits::new(Most::default()),
         }
+    }
+
+    /// With other limits.
+    #[must_use]
+    pub fn with_limits(self, most: Most) -> Self {
+        Self { limits: Limits::new(most), ..self }
+    }
+
+    pub(super) fn limits(&self) -> &Arc<Limits> {
+        &self.limits
     }
 
     /// Requests that have not been answered yet.
     pub fn under_way(&self) -> usize {
-        self.under_way.load(Ordering::Relaxed)
+        self.limits.calls()
     }
 
     /// Answers a request.
-    pub async fn answer<B>(&self, request: Request<B>, source_ip: &str) -> HttpResponse
+    pub async fn answer<B>(&self, request: Request<B>, source: IpAddr) -> HttpResponse
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let _counted = Counted::new(&self.under_way);
+        let (parts, mut body) = request.into_parts();
+        let answer = self.answer_to(&parts, &mut body, source).await;
+        // A client that still sends may miss an answer that came before its end.
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, drain(&mut body)).await;
+        answer
+    }
+
+    async fn answer_to<B>(&self, parts: &Parts, body: &mut B, source: IpAddr) -> HttpResponse
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let request_id = uuid(random());
-        let (parts, body) = request.into_parts();
-        let head = match head(&parts) {
+        let head = match head(parts) {
             Ok(head) => head,
             Err(text) => return plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &text, request_id),
         };
+        let place = self.limits.call(source);
         if sts::is_asked(&head) {
+            if place.is_none() {
+                return response(sts::message(Err(throttled()), &request_id));
+            }
             let outcome = tokio::time::timeout(CALL_TIMEOUT, self.ask_sts(&head, body)).await;
             return response(sts::message(outcome.unwrap_or_else(|_| Err(too_late())), &request_id));
         }
@@ -92,8 +118,12 @@ impl Front {
             Ok(target) => target,
             Err(refusal) => return response(front::refused(&refusal, &request_id)),
         };
-        let started = Instant::now();
-        let mut visit = Visit { head, target, source_ip, request_id: &request_id, principal: None, region: None };
+        if place.is_none() {
+            return response(front::failure(target.protocol, target.operation.service(), &throttled(), &request_id));
+        }
+        let (started, source_ip) = (Instant::now(), source.to_string());
+        let mut visit =
+            Visit { head, target, source_ip: &source_ip, request_id: &request_id, principal: None, region: None };
         let outcome = tokio::time::timeout(CALL_TIMEOUT, self.call(&mut visit, body)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(too_late()));
         visit.log(&outcome, started);
@@ -103,7 +133,7 @@ impl Front {
         })
     }
 
-    async fn call<'a, B>(&'a self, visit: &mut Visit<'a>, body: B) -> Result<Reply, ApiError>
+    async fn call<'a, B>(&'a self, visit: &mut Visit<'a>, body: &mut B) -> Result<Reply, ApiError>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -125,7 +155,7 @@ impl Front {
         task.await.unwrap_or_else(|panic| Err(ApiError::internal("The call failed. Repeat it.", panic)))
     }
 
-    async fn ask_sts<B>(&self, head: &Head<'_>, body: B) -> Result<String, ApiError>
+    async fn ask_sts<B>(&self, head: &Head<'_>, body: &mut B) -> Result<String, ApiError>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -233,22 +263,6 @@ impl Visit<'_> {
     }
 }
 
-/// Counts a request for as long as it lives.
-struct Counted<'a>(&'a AtomicUsize);
-
-impl<'a> Counted<'a> {
-    fn new(counter: &'a AtomicUsize) -> Self {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Self(counter)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The head as the codec reads it; a header that is no text is an empty one.
 fn head(parts: &Parts) -> Result<Head<'_>, String> {
     if parts.headers.len() > HEADERS_MAX {
@@ -264,11 +278,17 @@ fn head(parts: &Parts) -> Result<Head<'_>, String> {
     if length > HEAD_MAX {
         return Err(format!("The head of the request is longer than {HEAD_MAX} bytes."));
     }
+    // HTTP/2 has it apart from the headers.
+    if let Some(authority) = parts.uri.authority()
+        && !parts.headers.contains_key("host")
+    {
+        headers.push(("host", authority.as_str()));
+    }
     let query = parts.uri.query().unwrap_or_default();
     Ok(Head { method: parts.method.as_str(), path: parts.uri.path(), query, headers })
 }
 
-async fn read_body<B>(mut body: B) -> Result<Vec<u8>, ApiError>
+async fn read_body<B>(body: &mut B) -> Result<Vec<u8>, ApiError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -284,6 +304,20 @@ where
         }
     }
     if length > BODY_MAX { Err(DecodeError::TooLong.into()) } else { Ok(whole) }
+}
+
+/// Reads what is left of a body, within limits.
+async fn drain<B>(body: &mut B)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut length = 0;
+    while length <= DRAIN_MAX
+        && !body.is_end_stream()
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        length += frame.data_ref().map_or(0, Bytes::len);
+    }
 }
 
 /// `cloudhsmv2.us-east-1.amazonaws.com` and the like; any other host says nothing about the region.
@@ -303,6 +337,10 @@ fn set_the_clock(skew: i64) -> String {
     let off = parts.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ");
     let direction = if skew > 0 { "behind" } else { "ahead" };
     format!(" Set the client's clock; it is {off} {direction}.")
+}
+
+fn throttled() -> ApiError {
+    ApiError::new(ErrorKind::Throttling, "Rate exceeded")
 }
 
 fn too_late() -> ApiError {

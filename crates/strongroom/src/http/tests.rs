@@ -1,5 +1,7 @@
 //! A running front before a fake engine, spoken to over a socket.
 
+mod connections;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -72,15 +74,20 @@ impl Server {
     }
 
     async fn start_as(explains: bool, head_timeout: Duration) -> Self {
+        Self::start_on(explains, head_timeout, Most::default(), None).await
+    }
+
+    async fn start_on(explains: bool, head_timeout: Duration, most: Most, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let engine = Arc::<FakeEngine>::default();
         let names = ["us-east-1", "eu-west-1"];
         let regions: BTreeMap<_, _> = names.map(|name| (name.to_owned(), engine.clone() as Arc<dyn Api>)).into();
         let front = Front::new(regions, Arc::new(DevCredentials::default()), Arc::new(StoppedClock), explains);
-        let front = Arc::new(front);
+        let front = Arc::new(front.with_limits(most));
         let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(serve_within(head_timeout, listener, front.clone(), async {
+        let shared = Shared { front: front.clone(), tls, head_timeout, idle_timeout: head_timeout };
+        let serving = tokio::spawn(serve_connections(listener, shared, async {
             let _ = stopped.await;
         }));
         Self { address, engine, front, stop: Some(stop), serving }

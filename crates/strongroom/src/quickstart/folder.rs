@@ -161,6 +161,7 @@ mod tests {
             access_key_id: "test".into(),
             secret: strongroom_wire::sigv4::SecretKey::new("te st"),
             session_token: None,
+            ca_bundle: None,
         }
     }
 
