@@ -14,6 +14,8 @@ mod data_key;
 pub mod digest;
 mod envelope;
 mod fault;
+#[cfg(test)]
+mod fuzz;
 pub mod head;
 pub mod host;
 pub mod identity;

@@ -281,7 +281,7 @@ fn parse_record(kind: u8, content: &[u8]) -> Result<Record<'_>, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::convert::Infallible;
 
     use aead_stream::{DecryptorBE32, EncryptorBE32};
@@ -302,6 +302,22 @@ mod tests {
             trust_anchor: "anchor".into(),
             version: 9,
         }
+    }
+
+    /// The records of a payload, opened.
+    pub(crate) fn plaintext(key: &DataKey, chunks: &[Vec<u8>]) -> Vec<u8> {
+        let (stream, mut opened) = (Stream::new(key), Verified(Zeroizing::new(vec![])));
+        for (n, chunk) in chunks.iter().enumerate() {
+            assert!(stream.open(n as u32, n + 1 == chunks.len(), chunk, &mut opened));
+        }
+        opened.0.to_vec()
+    }
+
+    /// A payload of one chunk with whatever is in it.
+    pub(crate) fn sealed(key: &DataKey, plaintext: &[u8]) -> Vec<u8> {
+        let mut chunk = plaintext.to_vec();
+        Stream::new(key).seal(0, true, &mut chunk);
+        chunk
     }
 
     fn write(key: &DataKey, objects: &[Vec<u8>]) -> Vec<Vec<u8>> {
