@@ -19,6 +19,9 @@ use std::{env, fs};
 const EXECUTIONS: u64 = 20_000;
 /// The longest input that is made, in bytes.
 const LENGTH_MAX: usize = 64 * 1024;
+/// Inputs that others are made of, and words that are known, at most: a run of hours keeps its memory.
+const POOL_MAX: usize = 4_096;
+const WORDS_MAX: usize = 1 << 20;
 /// How long one input may take before it counts as a hang.
 const TIME_MAX: Duration = Duration::from_secs(2);
 /// Bytes and numbers at which parsers turn.
@@ -56,8 +59,15 @@ impl<'a> Target<'a> {
         let mut tried = pool.len() as u64;
         while until.map_or(tried < EXECUTIONS, |until| Instant::now() < until) {
             let input = draw.input(&pool);
-            if words.insert(self.try_one(&input, &run)) {
-                pool.push(input);
+            let word = self.try_one(&input, &run);
+            if words.len() < WORDS_MAX && words.insert(word) {
+                match pool.len() < POOL_MAX {
+                    true => pool.push(input),
+                    false => {
+                        let at = draw.below(POOL_MAX);
+                        pool[at] = input;
+                    }
+                }
             }
             tried += 1;
         }
