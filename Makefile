@@ -1,12 +1,13 @@
 # demo   tells the story with real commands: a key made in one region signs in another, and a copy survives kill -9
 # test   everything that must hold before a change goes in; ends with the test runner's own summary
+# interop  runs unmodified clients of AWS: boto3, the AWS CLI, Cloud Custodian, the SDK for JavaScript
 # fuzz   looks for inputs that panic or hang, for as long as STRONGROOM_FUZZ_SECONDS says per target
 # bench  measures the release binary on this machine: start, calls, copies, keys, signatures
 
 TOOLS := target/tools
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
 
-.PHONY: demo test bench fuzz
+.PHONY: demo test interop bench fuzz
 demo:
 	@scripts/demo.sh
 
@@ -18,6 +19,10 @@ test:
 	cargo xtask drift
 	cargo deny --locked check bans licenses sources
 	scripts/run-tests.sh
+
+# CLIENTS names some of them; without it all.
+interop:
+	@tests/interop/run.sh $(CLIENTS)
 
 # Each target so long, two at a time; `make test` gives each 20,000 inputs.
 fuzz: export STRONGROOM_FUZZ_SECONDS ?= 600
