@@ -65,6 +65,7 @@ for client in "${clients[@]}"; do
             cp "$here/javascript/"* "$folder/javascript/"
             (cd "$folder/javascript" && npm install --silent --no-fund --no-audit >/dev/null)
             with_server node "$folder/javascript/flow.mjs"
+            with_server node "$folder/javascript/cbor.mjs"
             ;;
         *)
             echo "no such client: $client" >&2

@@ -4,6 +4,8 @@
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
+#[path = "door.rs"]
+mod door;
 #[path = "../tests/kit/mod.rs"]
 mod kit;
 
@@ -28,9 +30,11 @@ fn main() {
     }
     machine();
     let only = std::env::var("STRONGROOM_FIGURES").unwrap_or_default();
-    let measures: [(&str, fn()); 6] = [
+    let measures: [(&str, fn()); 8] = [
         ("start", start_and_memory),
         ("describe", describe_clusters),
+        ("tags", door::tags_and_latency),
+        ("pages", door::pages),
         ("copies", small_copies),
         ("keys", ten_thousand_keys),
         ("sign", rsa_signatures),

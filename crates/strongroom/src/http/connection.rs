@@ -91,12 +91,12 @@ async fn serve_stream(
     stopped: watch::Receiver<()>,
 ) {
     let (front, activity) = (shared.front.clone(), Arc::<Activity>::default());
-    let busy = activity.clone();
+    let happens = activity.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (front, _busy) = (front.clone(), busy.begin());
+        let (front, busy) = (front.clone(), happens.begin());
         async move {
             let answer: Response<Full<Bytes>> = front.answer(request, peer).await;
-            drop(_busy);
+            drop(busy);
             Ok::<_, Infallible>(answer)
         }
     });
