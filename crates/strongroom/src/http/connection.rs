@@ -71,14 +71,17 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream, peer: IpAddr, stop
 
 /// Looks at the first bytes without taking them.
 async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
-    let mut first = [0; PREFACE_MIN];
+    let (mut first, mut pause) = ([0; PREFACE_MIN], Duration::from_millis(1));
     loop {
         match stream.peek(&mut first).await? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             n if !PREFACE.starts_with(&first[..n]) => return Ok(false),
             PREFACE_MIN => return Ok(true),
-            // The rest is on its way.
-            _ => sleep(Duration::from_millis(1)).await,
+            // The rest is on its way; who never sends it costs a few looks, not a thousand each second.
+            _ => {
+                sleep(pause).await;
+                pause *= 2;
+            }
         }
     }
 }
