@@ -113,6 +113,11 @@ pub fn failure(message: String) -> FailureInfo {
     }
 }
 
+/// The failure of an ARN that names nothing.
+pub fn not_found(arn: &str) -> FailureInfo {
+    failure(format!("{arn} is no cluster or backup of this account and region."))
+}
+
 fn tag_error(message: String) -> ApiError {
     ApiError::new(ErrorKind::CloudHsmTag, message)
 }

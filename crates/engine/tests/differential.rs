@@ -22,9 +22,10 @@ use strongroom_store::control::backups::{self, Backup, Origin};
 use strongroom_store::control::blobs;
 use strongroom_store::control::clusters::{self, Cluster};
 use strongroom_store::control::hsms::{self, Hsm};
-use strongroom_store::{StoreError, Tx, WriteError};
+use strongroom_store::{StoreError, Tx};
 use strongroom_wire::Protocol;
 
+use support::draw::{Draw, id};
 use support::fault::Faults;
 use support::host::VaultCluster;
 use support::wire::{Refused, send};
@@ -32,24 +33,6 @@ use support::{NAMES, TestRng, World};
 
 /// How many things of each kind the twins begin with.
 const THINGS: usize = 40;
-
-/// Draws that are the same at every run.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n
-    }
-
-    fn one<T: Clone>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())].clone()
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-}
 
 fn from_environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
@@ -100,7 +83,7 @@ impl Twin {
     async fn start(protocol: Protocol) -> Self {
         let years = |settings: &mut Settings| settings.pace = Pace::Aws(1e6);
         let world = World::start_on(TestRng::seeded(9), Faults::new(None), 1, years).await;
-        write(&world, |tx| seed_rows(tx));
+        world.write(0, |tx| seed_rows(tx));
         for n in 0..THINGS {
             world.vaults[0].clusters.lock().unwrap().insert(ClusterId::new(id("cluster-", n)), VaultCluster::Made);
         }
@@ -132,15 +115,6 @@ impl Twin {
             }
         }
     }
-}
-
-fn write(world: &World, closure: impl FnMut(&mut dyn Tx) -> Result<(), StoreError> + Send + 'static) {
-    world.database(0).write_blocking(closure).map_err(WriteError::flatten).unwrap().into_inner();
-}
-
-fn id(prefix: &str, n: usize) -> String {
-    let letters: Vec<u8> = (0..11).map(|i| b'a' + ((n / 26_usize.pow(i.min(4))) % 26) as u8).collect();
-    format!("{prefix}{}", String::from_utf8(letters).unwrap())
 }
 
 /// Clusters and backups in every state, some with HSMs.

@@ -13,42 +13,18 @@ use strongroom_model::{AccountId, BackupId, ClusterId, RegionName, SubnetId, Tag
 use strongroom_store::control::backups::{self, Backup, Origin};
 use strongroom_store::control::clusters::{self, Cluster};
 use strongroom_store::sql::Param;
-use strongroom_store::{StoreError, Tx, WriteError};
 
 use support::World;
+use support::draw::{Draw, id};
 use support::fault::Faults;
 use support::wire::{PROTOCOLS, Refused, ask};
 
 /// The account of every caller in these tests.
 const OWN: &str = "000000000000";
 
-/// Draws that are the same at every run.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, n: usize) -> usize {
-        // Knuth's MMIX.
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n
-    }
-
-    fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-}
-
 fn run(test: impl AsyncFnOnce(World)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async { test(World::start(Faults::new(None), 1).await).await });
-}
-
-fn id(prefix: &str, n: usize) -> String {
-    let letters: Vec<u8> = (0..11).map(|i| b'a' + ((n / 26_usize.pow(i.min(4))) % 26) as u8).collect();
-    format!("{prefix}{}", String::from_utf8(letters).unwrap())
 }
 
 /// A backup of nothing that is really there, at a time that others share.
@@ -59,7 +35,7 @@ fn backup(n: usize, draw: &mut Draw) -> Backup {
         backup_id: BackupId::new(id("backup-", n)),
         account: AccountId::new(if draw.chance(10) { "111111111111" } else { OWN }),
         origin: if copied { Origin::Copy } else { Origin::Local },
-        state: *draw.one(states),
+        state: draw.one(states),
         cluster_id: (!copied).then(|| ClusterId::new(id("cluster-", draw.below(4)))),
         source_region: copied.then(|| RegionName::new("eu-west-1")),
         source_backup_id: copied.then(|| BackupId::new(id("backup-", 1_000 + draw.below(5)))),
@@ -72,11 +48,7 @@ fn backup(n: usize, draw: &mut Draw) -> Backup {
 }
 
 fn insert_backups(world: &World, rows: Vec<Backup>) {
-    write(world, move |tx| rows.iter().try_for_each(|row| backups::insert(tx, row)));
-}
-
-fn write(world: &World, closure: impl FnMut(&mut dyn Tx) -> Result<(), StoreError> + Send + 'static) {
-    world.database(0).write_blocking(closure).map_err(WriteError::flatten).unwrap().into_inner();
+    world.write(0, move |tx| rows.iter().try_for_each(|row| backups::insert(tx, row)));
 }
 
 /// Filters that are drawn: each with one to three values, among them some that nothing has.
@@ -91,8 +63,8 @@ fn backup_filters(draw: &mut Draw) -> Filters {
     add(draw, "backupIds", &mut |draw| id("backup-", draw.below(330)));
     add(draw, "sourceBackupIds", &mut |draw| id("backup-", 1_000 + draw.below(7)));
     add(draw, "clusterIds", &mut |draw| id("cluster-", draw.below(6)));
-    add(draw, "states", &mut |draw| (*draw.one(&["READY", "DELETED", "PENDING_DELETION", "NONE"])).to_owned());
-    add(draw, "neverExpires", &mut |draw| (*draw.one(&["True", "False", "true", "FALSE"])).to_owned());
+    add(draw, "states", &mut |draw| draw.one(&["READY", "DELETED", "PENDING_DELETION", "NONE"]).to_owned());
+    add(draw, "neverExpires", &mut |draw| draw.one(&["True", "False", "true", "FALSE"]).to_owned());
     filters
 }
 
@@ -198,9 +170,9 @@ fn pages_give_what_stays_once_while_rows_come_and_go() {
                     ..backup(first + 500 + page, &mut draw)
                 };
                 insert_backups(&world, vec![newcomer]);
-                let goes = draw.one(&rows).backup_id.clone();
+                let goes = draw.one(&rows).backup_id;
                 let name = goes.as_str().to_owned();
-                write(&world, move |tx| {
+                world.write(0, move |tx| {
                     tx.execute("DELETE FROM backups WHERE backup_id = $1", &[Param::Text(&name)]).map(drop)
                 });
                 gone.insert(goes);
@@ -218,7 +190,7 @@ fn pages_give_what_stays_once_while_rows_come_and_go() {
 
 fn cluster(n: usize, draw: &mut Draw) -> Cluster {
     let states: Vec<_> = ClusterState::ALL.iter().filter(|state| **state != ClusterState::Degraded).copied().collect();
-    let state = *draw.one(&states);
+    let state = draw.one(&states);
     Cluster {
         cluster_id: ClusterId::new(id("cluster-", n)),
         account: AccountId::new(if draw.chance(10) { "111111111111" } else { OWN }),
@@ -247,7 +219,7 @@ fn clusters_by_any_filters_in_any_pages_are_those_of_a_plain_list() {
         let mut draw = Draw(5);
         let mut rows: Vec<_> = (0..120).map(|n| cluster(n, &mut draw)).collect();
         let inserted = rows.clone();
-        write(&world, move |tx| inserted.iter().try_for_each(|row| clusters::insert(tx, row)));
+        world.write(0, move |tx| inserted.iter().try_for_each(|row| clusters::insert(tx, row)));
         rows.sort_by(|a, b| (b.create_ts, &b.cluster_id).cmp(&(a.create_ts, &a.cluster_id)));
         for n in 0..300 {
             let mut filters = Filters::new();
@@ -256,7 +228,7 @@ fn clusters_by_any_filters_in_any_pages_are_those_of_a_plain_list() {
                     let value = |draw: &mut Draw| match name {
                         "clusterIds" => id("cluster-", draw.below(130)),
                         "vpcIds" => format!("vpc-0000000{}", draw.below(6)),
-                        _ => (*draw.one(&["ACTIVE", "DEGRADED", "DELETED", "UNINITIALIZED", "NONE"])).to_owned(),
+                        _ => draw.one(&["ACTIVE", "DEGRADED", "DELETED", "UNINITIALIZED", "NONE"]).to_owned(),
                     };
                     let values = (0..1 + draw.below(3)).map(|_| value(&mut draw)).collect();
                     filters.insert(name.to_owned(), values);

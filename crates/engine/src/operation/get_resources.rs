@@ -26,7 +26,7 @@ pub(super) async fn run(
     _: &Call,
     input: GetResourcesInput,
 ) -> Result<Reply, ApiError> {
-    let has_filters = [input.tag_filters.is_some(), input.resource_type_filters.is_some()].contains(&true);
+    let has_filters = input.tag_filters.is_some() || input.resource_type_filters.is_some();
     if input.resource_arn_list.is_some() && has_filters {
         return Err(ApiError::invalid("ResourceARNList excludes TagFilters and ResourceTypeFilters. Give either."));
     }

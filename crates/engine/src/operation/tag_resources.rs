@@ -10,7 +10,7 @@ use strongroom_store::control::tags;
 use crate::caller::Caller;
 use crate::mutation;
 use crate::region::Region;
-use crate::tags::{Resource, failure};
+use crate::tags::{Resource, failure, not_found};
 
 pub(super) async fn run(
     region: &Arc<Region>,
@@ -25,8 +25,7 @@ pub(super) async fn run(
         let mut failed = BTreeMap::new();
         for arn in &resources {
             let Some(resource) = Resource::find(m.tx, m.region, &m.caller.account, arn)? else {
-                failed
-                    .insert(arn.clone(), failure(format!("{arn} is no cluster or backup of this account and region.")));
+                failed.insert(arn.clone(), not_found(arn));
                 continue;
             };
             match resource.room_for(m.tx, &put)? {

@@ -10,7 +10,7 @@ use strongroom_store::control::tags;
 use crate::caller::Caller;
 use crate::mutation;
 use crate::region::Region;
-use crate::tags::{Resource, failure};
+use crate::tags::{Resource, not_found};
 
 pub(super) async fn run(
     region: &Arc<Region>,
@@ -24,10 +24,7 @@ pub(super) async fn run(
         for arn in &input.resource_arn_list {
             match Resource::find(m.tx, m.region, &m.caller.account, arn)? {
                 Some(resource) => tags::remove(m.tx, &resource.id, &input.tag_keys)?,
-                None => {
-                    let message = format!("{arn} is no cluster or backup of this account and region.");
-                    failed.insert(arn.clone(), failure(message));
-                }
+                None => drop(failed.insert(arn.clone(), not_found(arn))),
             }
         }
         Ok(Reply::UntagResources(UntagResourcesOutput { failed_resources_map: Some(failed) }))

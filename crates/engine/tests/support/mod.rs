@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod clusters;
+pub mod draw;
 pub mod fault;
 pub mod host;
 pub mod wire;
@@ -24,9 +25,10 @@ use strongroom_model::{AccountId, ApiError, BlobId, ErrorKind, RegionId, RegionN
 use strongroom_store::blob::BlobFuture;
 use strongroom_store::control::SCHEMA;
 use strongroom_store::hook::CommitHook;
-use strongroom_store::{Blobs, Database, Directory, StoreError};
+use strongroom_store::{Blobs, Database, Directory, StoreError, Tx, WriteError};
 use tempfile::TempDir;
 
+use draw::Draw;
 use fault::{Faults, Then};
 use host::{FakeHsms, Vault};
 
@@ -57,21 +59,20 @@ impl Clock for TestClock {
 
 /// The system's random bytes, or, from a seed, the same ones at every run.
 #[derive(Default)]
-pub struct TestRng(Option<Mutex<u64>>);
+pub struct TestRng(Option<Mutex<Draw>>);
 
 impl TestRng {
     pub fn seeded(seed: u64) -> Self {
-        Self(Some(Mutex::new(seed)))
+        Self(Some(Mutex::new(Draw(seed))))
     }
 }
 
 impl Rng for TestRng {
     fn fill(&self, bytes: &mut [u8]) {
-        let Some(state) = &self.0 else { return SystemRandom::new().fill(bytes).unwrap() };
-        let mut state = state.lock().unwrap();
+        let Some(draw) = &self.0 else { return SystemRandom::new().fill(bytes).unwrap() };
+        let mut draw = draw.lock().unwrap();
         for byte in bytes {
-            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *byte = (*state >> 56) as u8;
+            *byte = (draw.next() >> 56) as u8;
         }
     }
 }
@@ -300,6 +301,11 @@ impl World {
 
     pub fn database(&self, at: usize) -> Database {
         self.databases.lock().unwrap()[at].clone().expect("the region runs")
+    }
+
+    /// Writes rows past the API.
+    pub fn write(&self, at: usize, closure: impl FnMut(&mut dyn Tx) -> Result<(), StoreError> + Send + 'static) {
+        self.database(at).write_blocking(closure).map_err(WriteError::flatten).unwrap().into_inner();
     }
 
     pub fn path(&self, at: usize) -> std::path::PathBuf {
