@@ -1,9 +1,13 @@
-# Sourced by the other scripts. `needs COMMAND=PACKAGE[,PACKAGE]...` goes on if all commands are there; where some are missing
-# it installs their Debian packages if it may, and else names them in one line and ends.
+# Sourced by the other scripts. `needs COMMAND=PACKAGE[,PACKAGE]...` goes on if all commands are there, or files where it is a
+# path; where some are missing it installs their Debian packages if it may, and else names them in one line and ends.
 
 has() {
-    # The module that makes virtual environments is a package of its own on Debian, without a command.
-    if [ "$1" = python3-venv ]; then python3 -c 'import ensurepip, venv' 2>/dev/null; else command -v "$1" >/dev/null; fi
+    case $1 in
+        # The module that makes virtual environments is a package of its own on Debian, without a command.
+        python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+        /*) [ -e "$1" ] ;;
+        *) command -v "$1" >/dev/null ;;
+    esac
 }
 
 needs() {

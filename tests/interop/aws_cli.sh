@@ -1,8 +1,25 @@
 #!/usr/bin/env bash
-# The AWS CLI as people type it, in the order of AWS's guide, down to a copy in the other region.
+# aws_cli.sh [AWS]: the AWS CLI as people type it, in the order of AWS's guide, down to a copy in the other region.
 set -euo pipefail
+cli=${1:-aws}
+version=$("$cli" --version 2>&1 | cut -d' ' -f1)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+
+mode=(--mode FIPS)
+case $version in
+    # Older than modes, and than the variables that lead the others here.
+    aws-cli/2.?.* | aws-cli/2.1[012].*)
+        mode=()
+        aws() {
+            local service=CLOUDHSM_V2
+            case " $* " in *" sts "*) service=STS ;; *" resourcegroupstaggingapi "*) service=RESOURCE_GROUPS_TAGGING_API ;; esac
+            local url=AWS_ENDPOINT_URL_$service
+            "$cli" --endpoint-url "${!url}" "$@"
+        }
+        ;;
+    *) aws() { "$cli" "$@"; } ;;
+esac
 
 until_state() { # CLUSTER STATE
     for _ in $(seq 100); do
@@ -15,7 +32,7 @@ until_state() { # CLUSTER STATE
 }
 
 aws sts get-caller-identity --query Account --output text | grep -qx 000000000000
-cluster=$(aws cloudhsmv2 create-cluster --hsm-type hsm2m.medium --mode FIPS --subnet-ids subnet-0123456789abcdef0 \
+cluster=$(aws cloudhsmv2 create-cluster --hsm-type hsm2m.medium "${mode[@]}" --subnet-ids subnet-0123456789abcdef0 \
     --query Cluster.ClusterId --output text)
 until_state "$cluster" UNINITIALIZED
 aws cloudhsmv2 create-hsm --cluster-id "$cluster" --availability-zone us-east-1a >/dev/null
@@ -42,4 +59,4 @@ backup=$(aws cloudhsmv2 describe-backups --filters states=READY --query 'Backups
 aws cloudhsmv2 copy-backup-to-region --destination-region eu-west-1 --backup-id "$backup" >/dev/null
 aws --region eu-west-1 cloudhsmv2 describe-backups --filters "sourceBackupIds=$backup" --query 'Backups[0].BackupState' \
     --output text | grep -Eqx 'READY|CREATE_IN_PROGRESS'
-echo "$(aws --version | cut -d' ' -f1): a cluster initialized with OpenSSL's certificate, tags, refusals, a copy"
+echo "$version: a cluster initialized with OpenSSL's certificate, tags, refusals, a copy"

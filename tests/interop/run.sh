@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . scripts/needs.sh
 needs_rust
 needs cc=gcc,libc6-dev openssl=openssl python3=python3 python3-venv=python3-venv
-clients=(${@:-boto3-json boto3-cbor retries aws-cli custodian javascript})
+clients=(${@:-boto3-json boto3-cbor retries aws-cli aws-cli-2 custodian javascript go rust})
 here=$PWD/tests/interop
 folder=$PWD/target/interop
 mkdir -p "$folder/bin"
@@ -53,7 +53,11 @@ for client in "${clients[@]}"; do
             ;;
         aws-cli)
             venv awscli awscli==1.46.3
-            PATH=$folder/awscli/bin:$PATH with_server "$here/aws_cli.sh"
+            with_server "$here/aws_cli.sh" "$folder/awscli/bin/aws"
+            ;;
+        aws-cli-2)
+            needs /usr/bin/aws=awscli
+            with_server "$here/aws_cli.sh" /usr/bin/aws
             ;;
         custodian)
             venv custodian c7n==0.9.53
@@ -66,6 +70,15 @@ for client in "${clients[@]}"; do
             (cd "$folder/javascript" && npm install --silent --no-fund --no-audit >/dev/null)
             with_server node "$folder/javascript/flow.mjs"
             with_server node "$folder/javascript/cbor.mjs"
+            ;;
+        go)
+            needs go=golang-go /usr/share/gocode/src/github.com/aws/aws-sdk-go-v2/doc.go=golang-github-aws-aws-sdk-go-v2-dev
+            GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$folder/go go build -o "$folder/bin/terraform_calls" "$here/go/terraform_calls.go"
+            with_server terraform_calls
+            ;;
+        rust)
+            cargo build --locked --quiet --manifest-path "$here/rust/Cargo.toml" --target-dir "$folder/rust"
+            with_server "$folder/rust/debug/interop"
             ;;
         *)
             echo "no such client: $client" >&2
