@@ -1,6 +1,6 @@
 # demo   tells the story with real commands: a key made in one region signs in another, and a copy survives kill -9
 # test   everything that must hold before a change goes in; ends with the test runner's own summary
-# interop  runs unmodified clients of AWS: boto3, the AWS CLI, Cloud Custodian, the SDK for JavaScript
+# interop  runs unmodified clients of AWS: boto3, the AWS CLI 1 and 2, Cloud Custodian, the SDKs for JavaScript, Go and Rust
 # fuzz   looks for inputs that panic or hang, for as long as STRONGROOM_FUZZ_SECONDS says per target
 # bench  measures the release binary on this machine: start, calls, copies, keys, signatures
 

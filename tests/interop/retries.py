@@ -1,6 +1,6 @@
 """What botocore's retries meet: a server that goes away in the middle of an answer, one that starts again, and one that says
 that it is too much. A copy that is asked for again by the SDK itself is one copy. `retries.py STRONGROOM DATA`: runs its
-own server."""
+own servers."""
 
 import signal
 import socket
@@ -15,8 +15,8 @@ from botocore.config import Config
 STRONGROOM, DATA = sys.argv[1:3]
 
 
-def start(listen):
-    server = subprocess.Popen([STRONGROOM, "dev", "--data", DATA, "--listen", listen], stdout=subprocess.PIPE, text=True)
+def start(listen, *more):
+    server = subprocess.Popen([STRONGROOM, "dev", "--data", DATA, "--listen", listen, *more], stdout=subprocess.PIPE, text=True)
     url = None
     for line in server.stdout:
         if line.strip().startswith("endpoint"):
@@ -62,7 +62,39 @@ def hsm(url, region="us-east-1"):
     return boto3.client("cloudhsmv2", region_name=region, endpoint_url=url, config=config)
 
 
+def throttled():
+    """A server of one call at a time whose place is taken: told so, the SDK comes again until there is room."""
+    with open(f"{DATA}.toml", "w") as config:
+        config.write("[limits]\ncalls = 1\n")
+    server, url = start("127.0.0.1:0", "--config", f"{DATA}.toml")
+    try:
+        taken = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])))
+        day = time.strftime("%Y%m%d", time.gmtime())
+        taken.sendall(("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ncontent-type: application/x-amz-json-1.1\r\n"
+                       "x-amz-target: BaldrApiService.DescribeClusters\r\n"
+                       f"x-amz-date: {day}T000000Z\r\nauthorization: AWS4-HMAC-SHA256 "
+                       f"Credential=test/{day}/us-east-1/cloudhsm/aws4_request, SignedHeaders=host;x-amz-date, "
+                       f"Signature={'0' * 64}\r\n\r\n").encode())
+        time.sleep(0.2)
+        client, told = hsm(url), []
+
+        def look(response, **_):
+            if response:
+                told.append(response[1].get("Error", {}).get("Code"))
+                if len(told) == 2:
+                    taken.close()
+
+        client.meta.events.register_first("needs-retry.cloudhsmv2.DescribeClusters", look)
+        answer = client.describe_clusters()
+        assert answer["Clusters"] == [] and answer["ResponseMetadata"]["RetryAttempts"] == len(told) - 1, answer
+        assert told[:2] == ["ThrottlingException"] * 2 and told[-1] is None, told
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait()
+
+
 def main():
+    throttled()
     server, url = start("127.0.0.1:0")
     line = Line(int(url.rsplit(":", 1)[1]))
     try:
@@ -96,7 +128,7 @@ def main():
     finally:
         server.send_signal(signal.SIGINT)
         server.wait()
-    print("botocore's retries: two cut answers and a kill -9, one copy for each call")
+    print("botocore's retries: throttled twice; two cut answers and a kill -9, one copy for each call")
 
 
 main()

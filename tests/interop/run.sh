@@ -49,7 +49,7 @@ for client in "${clients[@]}"; do
             AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1 \
                 "$folder/boto3/bin/python" "$here/retries.py" "$folder/bin/strongroom" "$work/data" 2>"$work/log" \
                 || { cat "$work/log" >&2; exit 1; }
-            rm -rf "$work/data" "$work/data.keys" "$work/data.quickstart"
+            rm -rf "$work"/data*
             ;;
         aws-cli)
             venv awscli awscli==1.46.3

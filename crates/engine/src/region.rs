@@ -10,6 +10,7 @@ use strongroom_model::call::{Call, Reply};
 use strongroom_model::id::base32;
 use strongroom_model::time::DAY;
 use strongroom_model::{ApiError, RegionId, RegionName, Timestamp};
+use strongroom_store::control::copies;
 use strongroom_store::{Blobs, Database, StoreError, WriteError};
 use tokio::sync::Notify;
 
@@ -165,6 +166,14 @@ impl Region {
     /// What the region is.
     pub fn id(&self) -> &RegionId {
         &self.id
+    }
+
+    /// How many copies leave this region and are not settled, and when the oldest of them was asked for.
+    ///
+    /// # Errors
+    /// When the control store fails.
+    pub async fn copy_backlog(&self) -> Result<(i64, Option<Timestamp>), StoreError> {
+        self.control.read(copies::backlog).await
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

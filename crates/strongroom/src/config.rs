@@ -16,6 +16,9 @@ use crate::dev::RegionsAsked;
 use crate::log::Form;
 use crate::problem::{Exit, Problem};
 
+/// The highest number that a limit can be set to.
+const COUNT_MAX: usize = 1_000_000;
+
 /// A setting that there is.
 #[derive(Clone, Copy)]
 pub struct Setting {
@@ -30,7 +33,7 @@ pub struct Setting {
 }
 
 /// Every setting.
-pub const SETTINGS: [Setting; 8] = [
+pub const SETTINGS: [Setting; 12] = [
     Setting { name: "log", variable: Some("STRONGROOM_LOG"), default: "text", check: form },
     Setting { name: "dev.listen", variable: None, default: "127.0.0.1:4225", check: address },
     Setting {
@@ -44,6 +47,10 @@ pub const SETTINGS: [Setting; 8] = [
     Setting { name: "dev.tls-certificate", variable: None, default: "", check: |_| Ok(()) },
     Setting { name: "dev.tls-key", variable: None, default: "", check: |_| Ok(()) },
     Setting { name: "dev.legacy-hsm-types", variable: None, default: "false", check: switch },
+    Setting { name: "dev.monitoring", variable: None, default: "", check: address_or_none },
+    Setting { name: "limits.connections-per-address", variable: None, default: "768", check: count },
+    Setting { name: "limits.calls-per-address", variable: None, default: "384", check: count },
+    Setting { name: "limits.calls", variable: None, default: "512", check: count },
 ];
 
 /// Where a value comes from.
@@ -179,6 +186,7 @@ fn flatten(prefix: &str, table: &DeTable<'_>, entries: &mut Vec<Entry>) {
             }
             DeValue::String(text) => Ok(text.to_string()),
             DeValue::Boolean(value) => Ok(value.to_string()),
+            DeValue::Integer(value) => Ok(value.to_string()),
             DeValue::Array(items) => {
                 let texts = items.iter().map(|item| match item.get_ref() {
                     DeValue::String(text) => Ok(text.to_string()),
@@ -229,6 +237,17 @@ fn address(text: &str) -> Result<(), String> {
     text.parse::<SocketAddr>().map(drop).map_err(|_| "it is an address and a port, as in 127.0.0.1:4225".to_owned())
 }
 
+fn address_or_none(text: &str) -> Result<(), String> {
+    if text.is_empty() { Ok(()) } else { address(text) }
+}
+
+fn count(text: &str) -> Result<(), String> {
+    match text.parse::<usize>() {
+        Ok(1..=COUNT_MAX) => Ok(()),
+        _ => Err(format!("it is a number from 1 to {COUNT_MAX}")),
+    }
+}
+
 fn switch(text: &str) -> Result<(), String> {
     text.parse::<bool>().map(drop).map_err(|_| "it is true or false".to_owned())
 }
@@ -254,6 +273,7 @@ pub fn pace(text: &str) -> Result<Pace, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Most;
 
     fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         let folder = tempfile::tempdir().unwrap();
@@ -279,7 +299,8 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
-        let text = "lgo = \"json\"\n[dev]\nlisten = \"4225\"\nregion = \"us-east-1\"\npace = 3\n[serve]\nthings = 1\n";
+        let text =
+            "lgo = \"json\"\n[dev]\nlisten = \"4225\"\nregion = \"us-east-1\"\npace = 3.5\n[serve]\nthings = 1\n";
         let findings = load(text, &[("STRONGROOM_LOG", "xml")]).unwrap_err();
         assert_eq!(findings.len(), 6, "{findings:#?}");
         for expected in [
@@ -293,7 +314,7 @@ mod tests {
         }
         let last = findings.iter().find(|finding| finding.contains("serve.things")).unwrap();
         assert!(
-            last.ends_with("there are log, dev.listen, dev.data, dev.regions, dev.pace, dev.tls-certificate, dev.tls-key, dev.legacy-hsm-types"),
+            last.ends_with("there are log, dev.listen, dev.data, dev.regions, dev.pace, dev.tls-certificate, dev.tls-key, dev.legacy-hsm-types, dev.monitoring, limits.connections-per-address, limits.calls-per-address, limits.calls"),
             "{last}"
         );
     }
@@ -319,6 +340,20 @@ mod tests {
         for setting in SETTINGS {
             assert_eq!((setting.check)(setting.default), Ok(()), "{}", setting.name);
         }
+        let default = |name| SETTINGS.iter().find(|setting| setting.name == name).unwrap().default.parse().unwrap();
+        let usual = Most::default();
+        let limits: [usize; 3] =
+            ["limits.connections-per-address", "limits.calls-per-address", "limits.calls"].map(default);
+        assert_eq!(limits, [usual.connections, usual.calls, usual.calls_of_all]);
+    }
+
+    #[test]
+    fn a_limit_is_a_number() {
+        let config = load("[limits]\ncalls = 1_000\n", &[]).unwrap();
+        assert_eq!(config.get::<usize>("limits.calls"), Some(1_000));
+        let findings = load("[limits]\ncalls = 0\ncalls-per-address = \"many\"\n", &[]).unwrap_err();
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert!(findings.iter().all(|f| f.ends_with("cause: it is a number from 1 to 1000000")), "{findings:?}");
     }
 
     #[test]

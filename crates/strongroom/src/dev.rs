@@ -12,6 +12,7 @@ mod folder;
 mod listen;
 mod region;
 mod running;
+mod watch;
 
 use std::ffi::OsString;
 use std::io;
@@ -28,7 +29,7 @@ pub use self::folder::RegionsAsked;
 use self::folder::{Folder, shown};
 use self::running::Running;
 use crate::config::{self, Config};
-use crate::http::TlsFiles;
+use crate::http::{Most, TlsFiles};
 use crate::human::seconds;
 use crate::layout::Layout;
 use crate::log::{self, Form};
@@ -62,6 +63,9 @@ pub struct Dev {
     /// The private key of --tls-certificate, PEM
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
+    /// The loopback address of /metrics, /livez and /readyz; there is none if not given
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    monitoring: Option<SocketAddr>,
     /// The form of the log: text or json
     #[arg(long, value_name = "FORM")]
     log: Option<Form>,
@@ -82,6 +86,8 @@ struct Decided {
     pace: Pace,
     legacy_hsm_types: bool,
     tls: Option<TlsFiles>,
+    monitoring: Option<SocketAddr>,
+    limits: Most,
     log: Form,
     verbosity: i8,
     ephemeral: bool,
@@ -100,6 +106,8 @@ impl Dev {
             pace: self.pace.or_else(pace).unwrap_or(Pace::AtOnce),
             legacy_hsm_types: self.legacy_hsm_types || config.get("dev.legacy-hsm-types").unwrap_or(false),
             tls: self.tls(config),
+            monitoring: self.monitoring.or_else(|| config.get("dev.monitoring")),
+            limits: limits(config),
             log: self.log.or_else(|| config.get("log")).unwrap_or_default(),
             verbosity,
             ephemeral: self.ephemeral,
@@ -110,6 +118,15 @@ impl Dev {
         let certificate = self.tls_certificate.clone().or_else(|| config.get("dev.tls-certificate"))?;
         let key = self.tls_key.clone().or_else(|| config.get("dev.tls-key"))?;
         Some(TlsFiles { certificate, key })
+    }
+}
+
+fn limits(config: &Config) -> Most {
+    let usual = Most::default();
+    Most {
+        connections: config.get("limits.connections-per-address").unwrap_or(usual.connections),
+        calls: config.get("limits.calls-per-address").unwrap_or(usual.calls),
+        calls_of_all: config.get("limits.calls").unwrap_or(usual.calls_of_all),
     }
 }
 

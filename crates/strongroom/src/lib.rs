@@ -19,6 +19,7 @@ pub mod http;
 pub mod human;
 pub mod layout;
 pub mod log;
+pub mod monitoring;
 pub mod peer_link;
 pub mod port_holder;
 pub mod problem;

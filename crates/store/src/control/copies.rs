@@ -178,6 +178,13 @@ pub fn unsettled(tx: &mut dyn Tx) -> Result<Vec<Copy>, StoreError> {
     tx.select("WHERE finished_at IS NULL ORDER BY requested_at, copy_id", &[])
 }
 
+/// How many copies are not settled, and when the oldest of them was asked for.
+pub fn backlog(tx: &mut dyn Tx) -> Result<(i64, Option<Timestamp>), StoreError> {
+    let rows = tx.query("SELECT COUNT(*), MIN(requested_at) FROM copies WHERE finished_at IS NULL", &[])?;
+    let row = rows.first().expect("an aggregate has one row");
+    Ok((row.get(0)?, row.get(1)?))
+}
+
 /// K9: how far an unsettled copy is, for display only.
 pub fn record(tx: &mut dyn Tx, id: &CopyId, p: &Progress) -> Result<bool, StoreError> {
     let sql = "UPDATE copies SET state = CASE WHEN finished_at IS NULL THEN $2 ELSE state END, attempt = $3, \

@@ -36,13 +36,15 @@ pub fn settled_once<E: Executor>() {
     let store = E::control();
     for round in 0..ROUNDS {
         let row = copy(round);
-        let id = row.copy_id.clone();
+        let (id, asked) = (row.copy_id.clone(), row.requested_at);
         store.set(move |tx| Ok(copies::insert(tx, &row)?));
+        assert_eq!(store.get(copies::backlog), (1, Some(asked)));
         let contenders = [(CopyState::Ready, 1), (CopyState::Failed, 2)].map(|(state, seq)| -> Contender<bool> {
             let id = id.clone();
             Box::new(move |tx| Ok(copies::settle(tx, &id, &outcome(state, seq))?))
         });
         assert_eq!(winners(race(&store, contenders.into())), 1);
+        assert_eq!(store.get(copies::backlog), (0, None));
         let settled = store.get(|tx| copies::get(tx, &id)).unwrap();
         assert!(matches!(
             (settled.state, settled.receipt_seq),

@@ -1,5 +1,6 @@
 //! Owns what `dev` says on the screen when it starts and stops.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use strongroom_model::copy::Copy;
@@ -15,6 +16,8 @@ const FURTHER: [&str; 3] = ["ap-south-1", "eu-central-1", "us-west-2"];
 /// What a `dev` is, once it is ready.
 pub(super) struct Banner<'a> {
     pub url: &'a str,
+    /// Where it is watched, if anywhere.
+    pub monitoring: Option<SocketAddr>,
     pub file: &'a DevFile,
     pub layout: &'a Layout,
     /// What the data folder holds; `None` at the first start.
@@ -45,6 +48,8 @@ impl Banner<'_> {
             format!("  data         {data:width$}{}", self.content()),
             format!("  HSM network  {}", self.network()),
         ];
+        lines
+            .extend(self.monitoring.map(|address| format!("  monitoring   http://{address}/metrics, /livez, /readyz")));
         lines.extend(test_clock());
         let ready = format!("Ready in {}.", seconds(self.took));
         lines.push(match goes_on(self.copies) {
@@ -64,7 +69,9 @@ impl Banner<'_> {
             self.url,
             seconds(self.took)
         );
-        [Some(line), test_clock()].into_iter().flatten().collect::<Vec<_>>().join("\n")
+        let monitoring =
+            self.monitoring.map(|address| format!("  monitoring   http://{address}/metrics, /livez, /readyz"));
+        [Some(line), monitoring, test_clock()].into_iter().flatten().collect::<Vec<_>>().join("\n")
     }
 
     /// What to paste in another terminal.
@@ -159,7 +166,8 @@ mod tests {
         let file = DevFile::decide(None, &RegionsAsked::Any, || [30, 17]).unwrap();
         let layout = Layout::new("/var/tmp/strongroom/dev-data");
         let url = "http://127.0.0.1:4225";
-        Banner { url, file: &file, layout: &layout, content, binds_eni_ips, copies, took: 412 }.lasting()
+        Banner { url, monitoring: None, file: &file, layout: &layout, content, binds_eni_ips, copies, took: 412 }
+            .lasting()
     }
 
     fn copy() -> Copy {

@@ -15,16 +15,25 @@ const LINK_PORT: u16 = 4226;
 
 /// Listens for API calls.
 pub(super) async fn endpoint(address: SocketAddr) -> Result<TcpListener, Problem> {
+    loopback(address, "--listen").await
+}
+
+/// Listens for those who watch.
+pub(super) async fn monitoring(address: SocketAddr) -> Result<TcpListener, Problem> {
+    loopback(address, "--monitoring").await
+}
+
+async fn loopback(address: SocketAddr, flag: &str) -> Result<TcpListener, Problem> {
     if !address.ip().is_loopback() {
         return Err(Problem::new("not-loopback", format!("dev does not listen on {}", address.ip()))
             .cause("its credentials are fixed and its connections are not encrypted")
-            .help("listen on a loopback address:  strongroom dev --listen 127.0.0.1:4225")
+            .help(format!("listen on a loopback address:  strongroom dev {flag} 127.0.0.1:{}", address.port()))
             .exit(Exit::Usage));
     }
-    TcpListener::bind(address).await.map_err(|error| not_bound(address, &error))
+    TcpListener::bind(address).await.map_err(|error| not_bound(address, flag, &error))
 }
 
-fn not_bound(address: SocketAddr, error: &io::Error) -> Problem {
+fn not_bound(address: SocketAddr, flag: &str, error: &io::Error) -> Problem {
     let other = SocketAddr::new(address.ip(), address.port().checked_add(100).unwrap_or(0));
     let slug = if error.kind() == io::ErrorKind::AddrInUse { "port-in-use" } else { "cannot-listen" };
     let cause = match (error.kind(), port_holder::find(address)) {
@@ -34,7 +43,7 @@ fn not_bound(address: SocketAddr, error: &io::Error) -> Problem {
     };
     Problem::new(slug, format!("cannot listen on {address}"))
         .cause(cause)
-        .help(format!("strongroom dev --listen {other}"))
+        .help(format!("strongroom dev {flag} {other}"))
 }
 
 /// Listens for a region's peers: where it did before, else on the first address of its network, which is another one if

@@ -48,6 +48,16 @@ impl Door {
     pub(super) fn new(name: RegionName) -> Arc<Self> {
         Arc::new(Self { name, region: SetOnce::new() })
     }
+
+    /// Which region it is.
+    pub(super) fn name(&self) -> &RegionName {
+        &self.name
+    }
+
+    /// The region, once it runs.
+    pub(super) fn region(&self) -> Option<&Arc<Region>> {
+        self.region.get()
+    }
 }
 
 #[async_trait]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,8 +20,10 @@ use super::banner::{self, Banner};
 use super::content::{Content, copies_under_way};
 use super::folder::{DevFile, Folder};
 use super::region::{self, DevSettings, Door, Greeted, Opened};
+use super::watch::Watch;
 use super::{Decided, listen};
 use crate::http::{self, Api, DevCredentials, Front, TlsFiles};
+use crate::monitoring;
 use crate::problem::{Exit, Problem};
 use crate::seams::{SystemClock, random};
 use crate::supervise::{ChildState, Program, Supervisor};
@@ -32,6 +35,9 @@ pub(super) struct Running {
     is_new: bool,
     front: Arc<Front>,
     serving: JoinHandle<()>,
+    /// Whom those who watch ask, and where, if anywhere.
+    watch: Arc<Watch>,
+    monitoring: Option<(SocketAddr, JoinHandle<()>)>,
     stop: oneshot::Sender<()>,
     host: Supervisor,
     regions: Vec<Arc<Region>>,
@@ -61,7 +67,7 @@ impl Running {
         }
 
         let doors: Vec<Arc<Door>> = file.region.iter().map(|entry| Door::new(RegionName::new(&entry.name))).collect();
-        let front = Arc::new(front(&file, &doors));
+        let front = Arc::new(front(&file, &doors).with_limits(decided.limits));
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(http::serve(listener, tls, front.clone(), async {
             // A sender that is dropped stops it too.
@@ -69,6 +75,11 @@ impl Running {
         }));
         let socket = socket(folder);
         let host = start_host(decided, folder, &file, &socket)?;
+        let watch = Watch::new(doors.clone(), front.clone(), host.state());
+        let monitoring = match decided.monitoring {
+            Some(address) => Some(watch_at(address, watch.clone()).await?),
+            None => None,
+        };
         let opened = open(folder, &file, links, &socket)?;
         let stores = opened.iter().map(Opened::control).collect();
         let settings = DevSettings {
@@ -77,7 +88,7 @@ impl Running {
             copy_max_rate: copy_max_rate(),
         };
         let regions = start_regions(opened, &doors, &host, settings).await?;
-        Ok(Self { url, file, is_new, front, serving, stop, host, regions, stores, _lock: lock })
+        Ok(Self { url, file, is_new, front, serving, watch, monitoring, stop, host, regions, stores, _lock: lock })
     }
 
     /// Where the API is.
@@ -95,6 +106,7 @@ impl Running {
         let copies = copies_under_way(&self.regions).await;
         let banner = Banner {
             url: &self.url,
+            monitoring: self.monitoring.as_ref().map(|(address, _)| *address),
             file: &self.file,
             layout: &folder.layout,
             content: (!self.is_new).then(|| Content::count(&self.stores)),
@@ -125,6 +137,7 @@ impl Running {
 
     /// Ends in order: no further job, calls under way, the HSM host.
     pub(super) async fn stop(self) {
+        self.watch.stop();
         self.regions.iter().for_each(|region| region.stop());
         // Its receiver lives as long as the server.
         let _ = self.stop.send(());
@@ -132,7 +145,17 @@ impl Running {
             tracing::error!(kind = "dev", "the server ended early: {panic}");
         }
         self.host.stop().await;
+        if let Some((_, serving)) = self.monitoring {
+            serving.abort();
+        }
     }
+}
+
+/// Lets others watch at an address; gives the one that it has.
+async fn watch_at(address: SocketAddr, watch: Arc<Watch>) -> Result<(SocketAddr, JoinHandle<()>), Problem> {
+    let listener = listen::monitoring(address).await?;
+    let address = listener.local_addr().unwrap_or(address);
+    Ok((address, tokio::spawn(monitoring::serve(listener, watch))))
 }
 
 async fn bind_links(file: &mut DevFile) -> Result<Vec<TcpListener>, Problem> {

@@ -15,6 +15,7 @@ use hyper::body::Body;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
+use prometheus_client::registry::Registry;
 use strongroom_engine::Caller;
 use strongroom_engine::ports::Clock;
 use strongroom_model::time::{HOUR, MINUTE, SECOND};
@@ -24,6 +25,7 @@ use strongroom_wire::{Answer, BODY_MAX, DecodeError, Head, Target, Verified, dec
 
 use super::credentials::{Credentials, Principal, SigningKeys};
 use super::limits::{Limits, Most};
+use super::metrics::{Metrics, Refused};
 use super::{CALL_TIMEOUT, HEAD_MAX, HEADERS_MAX, sts};
 use crate::seams::{random, uuid};
 
@@ -48,6 +50,7 @@ pub struct Front {
     explains: bool,
     signing_keys: SigningKeys,
     limits: Arc<Limits>,
+    metrics: Metrics,
 }
 
 type HttpResponse = Response<Full<Bytes>>;
@@ -67,6 +70,7 @@ impl Front {
             explains,
             signing_keys: SigningKeys::default(),
             limits: Limits::new(Most::default()),
+            metrics: Metrics::default(),
         }
     }
 
@@ -80,9 +84,23 @@ impl Front {
         &self.limits
     }
 
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Makes readable what is counted here.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+
     /// Requests that have not been answered yet.
     pub fn under_way(&self) -> usize {
         self.limits.calls()
+    }
+
+    /// Connections that there are.
+    pub fn connections(&self) -> usize {
+        self.limits.connections()
     }
 
     /// Answers a request.
@@ -101,36 +119,50 @@ impl Front {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let request_id = uuid(random());
+        let (request_id, started) = (uuid(random()), Instant::now());
         let head = match head(parts) {
             Ok(head) => head,
-            Err(text) => return plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &text, request_id),
-        };
-        let place = self.limits.call(source);
-        if sts::is_asked(&head) {
-            if place.is_none() {
-                return response(sts::message(Err(throttled()), &request_id));
+            Err(text) => {
+                self.metrics.refused(Refused::Head);
+                return plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &text, request_id);
             }
-            let outcome = tokio::time::timeout(CALL_TIMEOUT, self.ask_sts(&head, body)).await;
-            return response(sts::message(outcome.unwrap_or_else(|_| Err(too_late())), &request_id));
+        };
+        if sts::is_asked(&head) {
+            let outcome = self.in_limits(source, self.ask_sts(&head, body)).await;
+            let error = outcome.as_ref().err().map(ApiError::kind);
+            self.metrics.answered(sts::OPERATION, "", error, started.elapsed());
+            return response(sts::message(outcome, &request_id));
         }
         let target = match front::route(&head) {
             Ok(target) => target,
-            Err(refusal) => return response(front::refused(&refusal, &request_id)),
+            Err(refusal) => {
+                self.metrics.refused(Refused::Operation);
+                return response(front::refused(&refusal, &request_id));
+            }
         };
-        if place.is_none() {
-            return response(front::failure(target.protocol, target.operation.service(), &throttled(), &request_id));
-        }
-        let (started, source_ip) = (Instant::now(), source.to_string());
+        let source_ip = source.to_string();
         let mut visit =
             Visit { head, target, source_ip: &source_ip, request_id: &request_id, principal: None, region: None };
-        let outcome = tokio::time::timeout(CALL_TIMEOUT, self.call(&mut visit, body)).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(too_late()));
+        let outcome = self.in_limits(source, self.call(&mut visit, body)).await;
         visit.log(&outcome, started);
+        let error = outcome.as_ref().err().map(ApiError::kind);
+        self.metrics.answered(target.operation.name(), visit.region.unwrap_or_default(), error, started.elapsed());
         response(match outcome {
             Ok(reply) => front::success(target.protocol, target.operation, &reply.into_value(), &request_id),
             Err(error) => front::failure(target.protocol, target.operation.service(), &error, &request_id),
         })
+    }
+
+    /// Does it if there is room for one more of this source, and for so long as a call may take.
+    async fn in_limits<T>(
+        &self,
+        source: IpAddr,
+        call: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let Some(_place) = self.limits.call(source) else {
+            return Err(ApiError::new(ErrorKind::Throttling, "Rate exceeded"));
+        };
+        tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or_else(|_| Err(too_late()))
     }
 
     async fn call<'a, B>(&'a self, visit: &mut Visit<'a>, body: &mut B) -> Result<Reply, ApiError>
@@ -337,10 +369,6 @@ fn set_the_clock(skew: i64) -> String {
     let off = parts.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ");
     let direction = if skew > 0 { "behind" } else { "ahead" };
     format!(" Set the client's clock; it is {off} {direction}.")
-}
-
-fn throttled() -> ApiError {
-    ApiError::new(ErrorKind::Throttling, "Rate exceeded")
 }
 
 fn too_late() -> ApiError {

@@ -32,6 +32,7 @@ pub(super) struct Limits {
 #[derive(Debug, Default)]
 struct Now {
     by_source: HashMap<IpAddr, Held>,
+    connections: usize,
     calls: usize,
 }
 
@@ -59,6 +60,11 @@ impl Limits {
         self.lock().calls
     }
 
+    /// Connections that there are.
+    pub(super) fn connections(&self) -> usize {
+        self.lock().connections
+    }
+
     /// A place for a connection; `None` where its address has enough of them.
     pub(super) fn connect(self: &Arc<Self>, source: IpAddr) -> Option<Place> {
         let mut now = self.lock();
@@ -67,6 +73,7 @@ impl Limits {
             return None;
         }
         held.connections += 1;
+        now.connections += 1;
         Some(Place { limits: self.clone(), source, is_call: false })
     }
 
@@ -90,7 +97,10 @@ impl Limits {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut now = self.limits.lock();
-        now.calls -= usize::from(self.is_call);
+        match self.is_call {
+            true => now.calls -= 1,
+            false => now.connections -= 1,
+        }
         let Some(held) = now.by_source.get_mut(&self.source) else { return };
         match self.is_call {
             true => held.calls -= 1,
@@ -123,6 +133,7 @@ mod tests {
         drop(calls);
         assert_eq!(limits.calls(), 1);
         drop(third);
+        assert_eq!(limits.connections(), 0);
         assert!(limits.lock().by_source.is_empty());
     }
 }

@@ -8,6 +8,7 @@ mod connection;
 mod credentials;
 mod front;
 mod limits;
+mod metrics;
 mod sts;
 mod tls;
 
@@ -22,6 +23,7 @@ use connection::Shared;
 pub use credentials::{Credentials, DevCredentials, Principal};
 pub use front::{Api, Front};
 pub use limits::Most;
+use metrics::Refused;
 pub use tls::TlsFiles;
 
 /// Bytes of a head: request line and headers.
@@ -58,6 +60,7 @@ async fn serve_connections(listener: TcpListener, shared: Shared, stop: impl Fut
                 continue;
             };
             let Some(own_place) = shared.front.limits().connect(peer.ip()) else {
+                shared.front.metrics().refused(Refused::Connection);
                 tracing::debug!(kind = "http", "{} has too many connections: one was closed", peer.ip());
                 continue;
             };

@@ -11,6 +11,8 @@ use strongroom_wire::{Answer, Head, Verified};
 
 use super::credentials::Principal;
 
+/// The call, as it is counted.
+pub(super) const OPERATION: &str = "GetCallerIdentity";
 /// The service in the scope of a signature.
 pub(super) const SIGNING_NAME: &str = "sts";
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
