@@ -31,4 +31,4 @@ fuzz:
 	cargo test --locked --package strongroom-hsm --lib fuzz -- --nocapture
 
 bench:
-	cargo bench --locked --package strongroom
+	@scripts/bench.sh

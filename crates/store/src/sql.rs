@@ -92,8 +92,7 @@ impl dyn Tx + '_ {
 
     /// The rows of a table; `rest` is all that follows FROM, such as `WHERE account = $1 LIMIT 5`.
     pub fn select<T: Table>(&mut self, rest: &str, params: &[Param<'_>]) -> Result<Vec<T>, StoreError> {
-        let sql = format!("SELECT {} FROM {} {rest}", T::COLUMNS.join(", "), T::NAME);
-        self.query(&sql, params)?.into_iter().map(T::from_row).collect()
+        self.query(&[T::SELECT, rest].concat(), params)?.into_iter().map(T::from_row).collect()
     }
 
     /// The first row of a [`select`](Self::select).
@@ -121,6 +120,8 @@ fn insert_text<T: Table>(rest: &str) -> String {
 pub trait Table: Sized {
     /// The table's name.
     const NAME: &'static str;
+    /// `SELECT a, b FROM t ` with all of its columns.
+    const SELECT: &'static str;
     /// Its columns, in the order of the struct's fields.
     const COLUMNS: &'static [&'static str];
     /// Reads a row of all columns.
@@ -131,24 +132,35 @@ pub trait Table: Sized {
 
 /// Declares a row: a struct whose fields are the columns of a table.
 macro_rules! table {
-    ($(#[$doc:meta])* $name:ident in $table:literal { $($(#[$fdoc:meta])* $field:ident: $type:ty),* $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident in $table:literal {
+        $(#[$first_doc:meta])* $first:ident: $first_type:ty $(, $(#[$fdoc:meta])* $field:ident: $type:ty)* $(,)?
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct $name {
+            $(#[$first_doc])* pub $first: $first_type,
             $($(#[$fdoc])* pub $field: $type,)*
         }
 
         impl $crate::sql::Table for $name {
             const NAME: &'static str = $table;
-            const COLUMNS: &'static [&'static str] = &[$(stringify!($field)),*];
+            const SELECT: &'static str =
+                concat!("SELECT ", stringify!($first), $(", ", stringify!($field),)* " FROM ", $table, " ");
+            const COLUMNS: &'static [&'static str] = &[stringify!($first), $(stringify!($field)),*];
 
             fn from_row(row: $crate::sql::Row) -> Result<Self, $crate::StoreError> {
                 let mut cells = row.into_cells();
-                Ok(Self { $($field: $crate::sql::column(&mut cells, $table, stringify!($field))?,)* })
+                Ok(Self {
+                    $first: $crate::sql::column(&mut cells, $table, stringify!($first))?,
+                    $($field: $crate::sql::column(&mut cells, $table, stringify!($field))?,)*
+                })
             }
 
             fn params(&self) -> Vec<$crate::sql::Param<'_>> {
-                vec![$($crate::sql::ToParam::param(&self.$field)),*]
+                vec![
+                    $crate::sql::ToParam::param(&self.$first),
+                    $($crate::sql::ToParam::param(&self.$field)),*
+                ]
             }
         }
     };

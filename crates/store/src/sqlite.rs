@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OpenFlags, params_from_iter};
+use rusqlite::{Connection, OpenFlags, Statement};
 
 use crate::answer::{self, block_on};
 use crate::error::{OpenError, StoreError, WriteError};
@@ -273,27 +273,42 @@ impl<'c> SqliteTx<'c> {
 impl Tx for SqliteTx<'_> {
     fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
         let connection = self.connection;
-        let changed = connection.prepare_cached(&positional(sql)).and_then(|mut s| s.execute(params_from_iter(params)));
+        let changed = connection.prepare_cached(sql).and_then(|mut statement| {
+            bind(&mut statement, params)?;
+            statement.raw_execute()
+        });
         self.noting(changed).map(|n| n as u64)
     }
 
     fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
         let connection = self.connection;
-        let rows = connection.prepare_cached(&positional(sql)).and_then(|mut statement| {
+        let rows = connection.prepare_cached(sql).and_then(|mut statement| {
+            bind(&mut statement, params)?;
             let columns = statement.column_count();
-            let rows = statement.query_map(params_from_iter(params), |row| {
+            let (mut rows, mut found) = (Vec::new(), statement.raw_query());
+            while let Some(row) = found.next()? {
                 let cells = (0..columns).map(|i| row.get_ref(i).map(cell));
-                cells.collect::<rusqlite::Result<Vec<_>>>().map(Row::new)
-            })?;
-            rows.collect()
+                rows.push(Row::new(cells.collect::<rusqlite::Result<Vec<_>>>()?));
+            }
+            Ok(rows)
         });
         self.noting(rows)
     }
 }
 
-/// SQLite numbers `$1` by where it first stands, `?1` by its number.
-fn positional(sql: &str) -> String {
-    sql.replace('$', "?")
+/// Binds each parameter by the number in its name: SQLite itself counts `$2` by where it first stands.
+fn bind(statement: &mut Statement<'_>, params: &[Param<'_>]) -> rusqlite::Result<()> {
+    let wanted = statement.parameter_count();
+    let wrong = || rusqlite::Error::InvalidParameterCount(params.len(), wanted);
+    if wanted != params.len() {
+        return Err(wrong());
+    }
+    for index in 1..=wanted {
+        let number = statement.parameter_name(index).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
+        let param = number.and_then(|number| params.get(number.checked_sub(1)?));
+        statement.raw_bind_parameter(index, param.ok_or_else(wrong)?)?;
+    }
+    Ok(())
 }
 
 impl rusqlite::ToSql for Param<'_> {

@@ -8,6 +8,10 @@
 mod door;
 #[path = "../tests/kit/mod.rs"]
 mod kit;
+#[path = "load.rs"]
+mod load;
+#[path = "soak.rs"]
+mod soak;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +25,6 @@ use strongroom_link::pkcs11::*;
 use strongroom_model::call::*;
 use strongroom_model::cluster::ClusterState;
 use strongroom_model::{BackupId, ClusterId};
-use strongroom_wire::front::Protocol;
 
 fn main() {
     // `cargo test` runs benches too, with this argument; speed belongs in `make bench` alone.
@@ -30,15 +33,16 @@ fn main() {
     }
     machine();
     let only = std::env::var("STRONGROOM_FIGURES").unwrap_or_default();
-    let measures: [(&str, fn()); 8] = [
+    let measures: [(&str, fn()); 9] = [
         ("start", start_and_memory),
-        ("describe", describe_clusters),
-        ("tags", door::tags_and_latency),
+        ("describe", door::describe_clusters),
+        ("tags", door::tags),
         ("pages", door::pages),
         ("copies", small_copies),
         ("keys", ten_thousand_keys),
         ("sign", rsa_signatures),
         ("payload", large_payload),
+        ("soak", soak::memory),
     ];
     for (name, measure) in measures {
         if only.is_empty() || only.split(',').any(|o| o == name) {
@@ -95,24 +99,6 @@ fn pss_kib(pid: u32) -> f64 {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     let line = rollup.lines().find_map(|l| l.strip_prefix("Pss:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
-/// Signed DescribeClusters, each request signed freshly.
-fn describe_clusters() {
-    let dev = Dev::start();
-    dev.cluster(SOURCE);
-    for (protocol, name) in [(Protocol::AwsJson11, "JSON"), (Protocol::RpcV2Cbor, "CBOR")] {
-        for connections in [4, 16] {
-            let rate = rate(connections, Duration::from_secs(5), |_| {
-                let mut api = Api::new(&dev.address, SOURCE, protocol);
-                move || {
-                    api.call(Call::DescribeClusters(Default::default()));
-                }
-            });
-            let name = format!("DescribeClusters, {name}, {connections} connections");
-            figure(&name, rate, "/s", 15_000.0, false);
-        }
-    }
 }
 
 /// Runs a worker on each of several threads for a while: calls per second.

@@ -4,7 +4,7 @@ use strongroom_model::backup::BackupState;
 use strongroom_model::cluster::ClusterMode;
 use strongroom_model::{AccountId, BackupId, BlobId, ClusterId, CopyId, RegionId, RegionName, Timestamp};
 
-use crate::control::{Page, READ_MAX};
+use crate::control::{Page, Position, fill};
 use crate::error::StoreError;
 use crate::sql::{Param, Table, Tx};
 
@@ -327,36 +327,11 @@ fn in_some<T: PartialEq>(wanted: Option<&Vec<T>>, found: Option<&T>) -> bool {
     wanted.is_none_or(|wanted| found.is_some_and(|found| wanted.contains(found)))
 }
 
-/// Rows that are read at once; more follow where the filters leave too few of them.
-const BATCH: u32 = 64;
-
-/// A page of backups by CreateTimestamp. Its cost does not grow with the store: it reads at most 1,000 rows of one index,
-/// and ends short, with a position, where its filters match few of them. The rows come without body, header and listing.
+/// A page of backups by CreateTimestamp, from the index of one filter. The rows come without body, header and listing.
 pub fn page(tx: &mut dyn Tx, query: &Query) -> Result<Page<Backup>, StoreError> {
-    let limit = query.limit as usize;
-    let (mut rows, mut read, mut after) = (Vec::new(), 0, query.after.clone());
-    loop {
-        let batch = BATCH.max(query.limit + 1).min(READ_MAX);
-        let (found, read_all) = candidates(tx, query, after.as_ref(), batch)?;
-        read += found.len();
-        let last = found.last().map(position);
-        rows.extend(found.into_iter().filter(|b| query.matches(b)));
-        if rows.len() > limit {
-            rows.truncate(limit);
-            let more = rows.last().map(position);
-            return Ok(Page { rows, more });
-        }
-        if read_all || last.is_none() {
-            return Ok(Page { rows, more: None });
-        }
-        if read >= READ_MAX as usize {
-            return Ok(Page { rows, more: last });
-        }
-        after = last;
-    }
+    let next = |after: Option<&Position>, batch| candidates(tx, query, after, batch);
+    fill(query.limit, query.after.clone(), position, |row| query.matches(row), next)
 }
-
-type Position = (Timestamp, String);
 
 /// The next rows of the index in order, and whether these were all. Where several values are read, one after the other,
 /// nothing is kept that lies beyond what was read of each.
@@ -429,7 +404,7 @@ fn select_listed(tx: &mut dyn Tx, rest: &str, params: &[Param<'_>]) -> Result<Ve
     tx.query(&sql, params)?.into_iter().map(Backup::from_row).collect()
 }
 
-fn position(row: &Backup) -> (Timestamp, String) {
+fn position(row: &Backup) -> Position {
     (row.create_ts, row.backup_id.as_str().to_owned())
 }
 

@@ -1,11 +1,12 @@
 //! control.clusters. DEGRADED is shown by the engine, never stored.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use strongroom_model::cluster::{ClusterMode, ClusterState, NetworkType};
 use strongroom_model::{AccountId, BackupId, ClusterId, SubnetId, Timestamp, VpcId};
 
-use crate::control::{Page, READ_MAX};
+use crate::control::{Page, Position, fill};
 use crate::error::StoreError;
 use crate::sql::{Cell, FromCell, Mismatch, Param, ToParam, Tx, parsed};
 
@@ -257,48 +258,53 @@ pub struct Query {
     pub limit: u32,
 }
 
-/// A page of clusters, newest first. DELETED ones only where ids or states were given.
-pub fn page(tx: &mut dyn Tx, query: &Query) -> Result<Page<Cluster>, StoreError> {
-    let mut rows = match &query.cluster_ids {
-        Some(ids) => {
-            let mut rows = Vec::new();
-            let mut ids = ids.clone();
-            ids.sort_unstable();
-            ids.dedup();
-            for id in &ids {
-                rows.extend(get(tx, id)?);
-            }
-            rows.sort_by(|a, b| (b.create_ts, &b.cluster_id).cmp(&(a.create_ts, &a.cluster_id)));
-            if let Some((at, id)) = &query.after {
-                rows.retain(|c| (c.create_ts, c.cluster_id.as_str()) < (*at, id.as_str()));
-            }
-            rows.retain(|c| c.account == query.account);
-            rows
-        }
-        None => {
-            let (at, id) = query.after.clone().unwrap_or((Timestamp::from_millis(i64::MAX), String::new()));
-            let sql = "WHERE account = $1 AND (create_ts, cluster_id) < ($2, $3) \
-                       ORDER BY create_ts DESC, cluster_id DESC LIMIT $4";
-            tx.select(sql, params![query.account, at, id, READ_MAX])?
-        }
-    };
-    let read_all = (rows.len() as u32) < READ_MAX;
-    let last_read = rows.last().map(position);
-    let asked = query.cluster_ids.is_some() || query.states.is_some();
-    rows.retain(|c| {
-        (asked || c.state != ClusterState::Deleted)
-            && query.states.as_ref().is_none_or(|states| states.contains(&c.state))
-            && query.vpc_ids.as_ref().is_none_or(|ids| ids.contains(&c.vpc_id))
-    });
-    let more = if rows.len() > query.limit as usize {
-        rows.truncate(query.limit as usize);
-        rows.last().map(position)
-    } else {
-        last_read.filter(|_| !read_all)
-    };
-    Ok(Page { rows, more })
+impl Query {
+    /// DELETED clusters are shown only to whom asks for them.
+    fn matches(&self, c: &Cluster) -> bool {
+        c.account == self.account
+            && (self.cluster_ids.is_some() || self.states.is_some() || c.state != ClusterState::Deleted)
+            && self.states.as_ref().is_none_or(|states| states.contains(&c.state))
+            && self.vpc_ids.as_ref().is_none_or(|ids| ids.contains(&c.vpc_id))
+    }
 }
 
-fn position(row: &Cluster) -> (Timestamp, String) {
+/// A page of clusters, newest first.
+pub fn page(tx: &mut dyn Tx, query: &Query) -> Result<Page<Cluster>, StoreError> {
+    let next = |after: Option<&Position>, batch| match &query.cluster_ids {
+        Some(ids) => Ok((by_ids(tx, ids, after)?, true)),
+        None => {
+            let rows = newest(tx, &query.account, after, batch)?;
+            let read_all = (rows.len() as u32) < batch;
+            Ok((rows, read_all))
+        }
+    };
+    fill(query.limit, query.after.clone(), position, |row| query.matches(row), next)
+}
+
+/// Clusters by their ids, newest first.
+fn by_ids(tx: &mut dyn Tx, ids: &[ClusterId], after: Option<&Position>) -> Result<Vec<Cluster>, StoreError> {
+    let mut rows = Vec::new();
+    for id in ids {
+        rows.extend(get(tx, id)?.filter(|row| after.is_none_or(|after| position(row) < *after)));
+    }
+    rows.sort_by_key(|row| Reverse(position(row)));
+    rows.dedup_by(|a, b| a.cluster_id == b.cluster_id);
+    Ok(rows)
+}
+
+/// The next clusters of an account, newest first.
+fn newest(
+    tx: &mut dyn Tx,
+    account: &AccountId,
+    after: Option<&Position>,
+    batch: u32,
+) -> Result<Vec<Cluster>, StoreError> {
+    let (at, id) = after.map_or((Timestamp::from_millis(i64::MAX), ""), |(at, id)| (*at, id));
+    let sql = "WHERE account = $1 AND (create_ts, cluster_id) < ($2, $3) \
+               ORDER BY create_ts DESC, cluster_id DESC LIMIT $4";
+    tx.select(sql, params![account, at, id, batch])
+}
+
+fn position(row: &Cluster) -> Position {
     (row.create_ts, row.cluster_id.as_str().to_owned())
 }

@@ -17,6 +17,9 @@ pub mod receipts;
 pub mod subnets;
 pub mod tags;
 
+use strongroom_model::Timestamp;
+
+use crate::error::StoreError;
 use crate::migrate::Schema;
 
 /// The migrations of the control store.
@@ -28,8 +31,43 @@ pub struct Page<T> {
     /// The rows that match, in order.
     pub rows: Vec<T>,
     /// The last position read, where more rows may follow.
-    pub more: Option<(strongroom_model::Timestamp, String)>,
+    pub more: Option<Position>,
 }
 
-/// The most rows that one page reads: a page whose filters match few of them ends short, with a position.
-pub(crate) const READ_MAX: u32 = 1_000;
+/// Where a row stands in a list: its time, then its id.
+pub(crate) type Position = (Timestamp, String);
+
+/// The most rows that one page reads, so that its cost does not grow with the store: a page whose filters match few of them
+/// ends short, with a position.
+const READ_MAX: usize = 1_000;
+
+/// Fills a page from the batches of an index. `next` gives the rows after a position, at most so many, and whether these
+/// were all. The first batch is what the page needs if everything matches; each further one is twice as large.
+pub(crate) fn fill<T>(
+    limit: u32,
+    mut after: Option<Position>,
+    position: impl Fn(&T) -> Position,
+    matches: impl Fn(&T) -> bool,
+    mut next: impl FnMut(Option<&Position>, u32) -> Result<(Vec<T>, bool), StoreError>,
+) -> Result<Page<T>, StoreError> {
+    let (mut rows, mut read, mut batch) = (Vec::new(), 0, limit.saturating_add(1).min(READ_MAX as u32));
+    loop {
+        let (found, read_all) = next(after.as_ref(), batch)?;
+        read += found.len();
+        let last = found.last().map(&position);
+        rows.extend(found.into_iter().filter(&matches));
+        if rows.len() > limit as usize {
+            rows.truncate(limit as usize);
+            let more = rows.last().map(&position);
+            return Ok(Page { rows, more });
+        }
+        if read_all || last.is_none() {
+            return Ok(Page { rows, more: None });
+        }
+        if read >= READ_MAX {
+            return Ok(Page { rows, more: last });
+        }
+        after = last;
+        batch = (2 * batch).min(READ_MAX as u32);
+    }
+}
