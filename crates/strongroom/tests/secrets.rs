@@ -5,7 +5,7 @@
 mod kit;
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 
 use kit::*;
@@ -174,17 +174,26 @@ fn root_key(dev: &Dev) -> Vec<u8> {
     longest.as_bytes().to_vec()
 }
 
-/// All readable memory of a process.
+/// All memory of a process that it can write and has touched; what an allocator has only reserved is left out.
 fn memory(pid: u32) -> Vec<u8> {
+    let open = |name: &str| File::open(format!("/proc/{pid}/{name}")).unwrap();
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let mut mem = File::open(format!("/proc/{pid}/mem")).unwrap();
+    let (mem, pagemap, page) = (open("mem"), open("pagemap"), rustix::param::page_size() as u64);
     let mut all = Vec::new();
     for line in maps.lines().filter(|l| l.split(' ').nth(1).is_some_and(|mode| mode.starts_with("rw"))) {
         let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
-        let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
-        let mut bytes = vec![0; (to - from) as usize];
-        if mem.seek(SeekFrom::Start(from)).is_ok() && mem.read_exact(&mut bytes).is_ok() {
-            all.append(&mut bytes);
+        let [from, to] = [from, to].map(|address| u64::from_str_radix(address, 16).unwrap() / page);
+        let mut entries = vec![0; 8 * (to - from) as usize];
+        // Special mappings, such as [vvar], have none and hold nothing of ours.
+        if pagemap.read_exact_at(&mut entries, 8 * from).is_err() {
+            continue;
+        }
+        for (n, entry) in (from..).zip(entries.chunks_exact(8)) {
+            let is_there = u64::from_le_bytes(entry.try_into().unwrap()) >> 62 != 0;
+            let mut bytes = vec![0; page as usize];
+            if is_there && mem.read_exact_at(&mut bytes, n * page).is_ok() {
+                all.append(&mut bytes);
+            }
         }
     }
     all
