@@ -27,7 +27,7 @@ interop:
 # Each target so long, two at a time; `make test` gives each 20,000 inputs.
 fuzz: export STRONGROOM_FUZZ_SECONDS ?= 600
 fuzz:
-	cargo test --locked --package strongroom-wire --package strongroom-link --package strongroom-engine --test fuzz -- --nocapture
+	cargo test --locked --package strongroom-wire --package strongroom-iam --package strongroom-link --package strongroom-engine --test fuzz -- --nocapture
 	cargo test --locked --package strongroom-hsm --lib fuzz -- --nocapture
 
 bench:
