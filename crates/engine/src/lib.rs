@@ -25,6 +25,6 @@ mod subnet;
 mod tags;
 mod view;
 
-pub use caller::Caller;
+pub use caller::{Authority, Caller};
 pub use copy::destination::PeerSession;
 pub use region::{Pace, Parts, Region, Settings};

@@ -19,7 +19,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use futures_util::future::BoxFuture;
 use strongroom_engine::copy::message::{Answer, Message};
 use strongroom_engine::ports::{Clock, Peer, PeerConnection, PeerDown, Peers, Rng, Spawn};
-use strongroom_engine::{Caller, Parts, PeerSession, Region, Settings};
+use strongroom_engine::{Authority, Caller, Parts, PeerSession, Region, Settings};
 use strongroom_model::call::{Call, Reply};
 use strongroom_model::{AccountId, ApiError, BlobId, ErrorKind, RegionId, RegionName, Timestamp};
 use strongroom_store::blob::BlobFuture;
@@ -461,14 +461,17 @@ impl World {
 }
 
 pub fn caller(invocation_id: Option<String>) -> Caller {
+    let (account, principal) = (AccountId::new("000000000000"), "arn:aws:iam::000000000000:user/test");
     Caller {
-        account: AccountId::new("000000000000"),
-        principal: "arn:aws:iam::000000000000:user/test".into(),
+        authority: Authority::everything(&account, principal, "AIDASTRONGROOMDEVTEST"),
+        account,
+        principal: principal.into(),
         access_key: "test".into(),
         source_ip: "127.0.0.1".into(),
         request_id: "request".into(),
         invocation_id,
         user_agent: None,
+        is_secure: false,
     }
 }
 

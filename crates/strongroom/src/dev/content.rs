@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use strongroom_engine::{Caller, Region};
+use strongroom_engine::{Authority, Caller, Region};
 use strongroom_model::call::ListCopiesRequest;
 use strongroom_model::copy::{Copy, CopyDirection, CopyState};
 use strongroom_model::{AccountId, Call, Reply};
@@ -51,13 +51,16 @@ pub(super) async fn copies_under_way(regions: &[Arc<Region>]) -> Vec<Copy> {
 }
 
 fn ourselves() -> Caller {
+    let account = AccountId::new(DevCredentials::ACCOUNT);
     Caller {
-        account: AccountId::new(DevCredentials::ACCOUNT),
+        authority: Authority::everything(&account, "strongroom dev", ""),
+        account,
         principal: "strongroom dev".to_owned(),
         access_key: String::new(),
         source_ip: String::new(),
         request_id: String::new(),
         invocation_id: None,
         user_agent: None,
+        is_secure: true,
     }
 }

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::front::Front;
+use super::front::{Front, Source};
 use super::{HEAD_MAX, HEADERS_MAX};
 
 /// Calls at once on one HTTP/2 connection.
@@ -93,12 +93,13 @@ async fn serve_stream(
     peer: IpAddr,
     stopped: watch::Receiver<()>,
 ) {
+    let source = Source { address: peer, is_secure: shared.tls.is_some() };
     let (front, activity) = (shared.front.clone(), Arc::<Activity>::default());
     let happens = activity.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (front, busy) = (front.clone(), happens.begin());
         async move {
-            let answer: Response<Full<Bytes>> = front.answer(request, peer).await;
+            let answer: Response<Full<Bytes>> = front.answer(request, source).await;
             drop(busy);
             Ok::<_, Infallible>(answer)
         }

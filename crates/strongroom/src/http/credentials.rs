@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use strongroom_engine::Authority;
 use strongroom_model::AccountId;
 use strongroom_wire::sigv4::{Claim, SecretKey, SigningKey};
 
@@ -20,6 +21,8 @@ pub struct Principal {
     pub user_id: String,
     /// The secret of the access key.
     pub secret: SecretKey,
+    /// What he may.
+    pub authority: Arc<Authority>,
 }
 
 impl Principal {
@@ -49,10 +52,13 @@ impl DevCredentials {
 
 impl Default for DevCredentials {
     fn default() -> Self {
+        let (account, arn) = (AccountId::new(Self::ACCOUNT), format!("arn:aws:iam::{}:user/test", Self::ACCOUNT));
+        let user_id = "AIDASTRONGROOMDEVTEST".to_owned();
         Self(Arc::new(Principal {
-            account: AccountId::new(Self::ACCOUNT),
-            arn: format!("arn:aws:iam::{}:user/test", Self::ACCOUNT),
-            user_id: "AIDASTRONGROOMDEVTEST".to_owned(),
+            authority: Authority::everything(&account, &arn, &user_id),
+            account,
+            arn,
+            user_id,
             secret: SecretKey::new(Self::SECRET_ACCESS_KEY),
         }))
     }

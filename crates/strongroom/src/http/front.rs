@@ -53,6 +53,15 @@ pub struct Front {
     metrics: Metrics,
 }
 
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// The peer's address.
+    pub address: IpAddr,
+    /// Whether it came over TLS.
+    pub is_secure: bool,
+}
+
 type HttpResponse = Response<Full<Bytes>>;
 
 impl Front {
@@ -104,7 +113,7 @@ impl Front {
     }
 
     /// Answers a request.
-    pub async fn answer<B>(&self, request: Request<B>, source: IpAddr) -> HttpResponse
+    pub async fn answer<B>(&self, request: Request<B>, source: Source) -> HttpResponse
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -115,7 +124,7 @@ impl Front {
         answer
     }
 
-    async fn answer_to<B>(&self, parts: &Parts, body: &mut B, source: IpAddr) -> HttpResponse
+    async fn answer_to<B>(&self, parts: &Parts, body: &mut B, source: Source) -> HttpResponse
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -128,7 +137,7 @@ impl Front {
             }
         };
         if sts::is_asked(&head) {
-            let outcome = self.in_limits(source, self.ask_sts(&head, body)).await;
+            let outcome = self.in_limits(source.address, self.ask_sts(&head, body)).await;
             let error = outcome.as_ref().err().map(ApiError::kind);
             self.metrics.answered(sts::OPERATION, "", error, started.elapsed());
             return response(sts::message(outcome, &request_id));
@@ -140,10 +149,17 @@ impl Front {
                 return response(front::refused(&refusal, &request_id));
             }
         };
-        let source_ip = source.to_string();
-        let mut visit =
-            Visit { head, target, source_ip: &source_ip, request_id: &request_id, principal: None, region: None };
-        let outcome = self.in_limits(source, self.call(&mut visit, body)).await;
+        let source_ip = source.address.to_string();
+        let mut visit = Visit {
+            head,
+            target,
+            source_ip: &source_ip,
+            request_id: &request_id,
+            is_secure: source.is_secure,
+            principal: None,
+            region: None,
+        };
+        let outcome = self.in_limits(source.address, self.call(&mut visit, body)).await;
         visit.log(&outcome, started);
         let error = outcome.as_ref().err().map(ApiError::kind);
         self.metrics.answered(target.operation.name(), visit.region.unwrap_or_default(), error, started.elapsed());
@@ -262,6 +278,7 @@ struct Visit<'a> {
     head: Head<'a>,
     target: Target,
     source_ip: &'a str,
+    is_secure: bool,
     request_id: &'a str,
     principal: Option<Arc<Principal>>,
     region: Option<&'a str>,
@@ -277,6 +294,8 @@ impl Visit<'_> {
             request_id: self.request_id.to_owned(),
             invocation_id: self.head.header("amz-sdk-invocation-id").map(str::to_owned),
             user_agent: self.head.header("user-agent").map(str::to_owned),
+            is_secure: self.is_secure,
+            authority: principal.authority.clone(),
         }
     }
 

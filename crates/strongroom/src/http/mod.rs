@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use connection::Shared;
 pub use credentials::{Credentials, DevCredentials, Principal};
-pub use front::{Api, Front};
+pub use front::{Api, Front, Source};
 pub use limits::Most;
 use metrics::Refused;
 pub use tls::TlsFiles;
