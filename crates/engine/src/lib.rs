@@ -3,6 +3,7 @@
 //! ([`copy`]). The world is met through the seams of [`ports`] and the store; nothing here knows HTTP, TLS, SQL or a key.
 
 mod arn;
+mod authorize;
 mod backup;
 mod blob;
 pub mod caller;
@@ -17,7 +18,6 @@ mod outbox;
 mod pace;
 mod page;
 mod payload;
-mod policy;
 pub mod ports;
 pub mod region;
 mod stored;

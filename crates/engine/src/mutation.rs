@@ -1,7 +1,7 @@
 //! Owns the way a call changes something: one transaction that looks the call up by its invocation id, lets the operation
 //! decide, and writes its rows, its stored answer, its audit event and the jobs that it needs. Only when that transaction
-//! is durable do the jobs start and the caller gets an answer. The invocation id is looked up before any check of states,
-//! so that a repeat is told what the first was told.
+//! is durable do the jobs start and the caller gets an answer. First it is asked whether the caller may; then the invocation
+//! id is looked up, before any check of states, so that a repeat is told what the first was told.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use strongroom_model::{ApiError, Timestamp};
 use strongroom_store::control::{audit, idempotency, jobs};
 use strongroom_store::{StoreError, Tx, WriteError};
 
+use crate::authorize;
 use crate::caller::Caller;
 use crate::job::{self, Claim, JobKind};
 use crate::pace;
@@ -118,11 +119,12 @@ pub(crate) async fn run(
         input_digest: stored::input_digest(call),
     });
     let event = audit_input(call);
-    let (region_in, caller_in) = (region.clone(), caller.clone());
+    let (region_in, caller_in, call_in) = (region.clone(), caller.clone(), call.clone());
     let committed = region
         .control
         .write(move |tx| {
             let now = region_in.now();
+            authorize::check_in(tx, &region_in, &caller_in, &call_in, now)?;
             if let Some(reply) = earlier_answer(tx, operation, key.as_ref(), now)? {
                 return Ok((reply, Vec::new()));
             }

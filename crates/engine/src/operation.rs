@@ -33,20 +33,24 @@ mod untag_resources;
 
 use std::sync::Arc;
 
-use strongroom_model::call::{Call, Reply};
-use strongroom_model::{AccountId, ApiError, BackupId, ClusterId, CopyId};
+use strongroom_model::call::{Call, Operation, Reply};
+use strongroom_model::{AccountId, ApiError, BackupId, ClusterId, CopyId, ErrorKind};
 use strongroom_store::control::backups::{self, Backup};
 use strongroom_store::control::clusters::{self, Cluster};
 use strongroom_store::control::copies::{self, Copy};
 use strongroom_store::{StoreError, Tx};
 
 use crate::arn;
+use crate::authorize;
 use crate::caller::Caller;
 use crate::mutation::Refusal;
 use crate::region::Region;
 
-/// Hands a call to its operation.
+/// Hands a call to its operation; one that only reads once it is allowed, since a mutation asks in its transaction.
 pub(crate) async fn dispatch(region: &Arc<Region>, caller: &Caller, call: Call) -> Result<Reply, ApiError> {
+    if call.operation().only_reads() {
+        authorize::check(region, caller, &call).await?;
+    }
     macro_rules! hand {
         ($($name:ident $file:ident),+ $(,)?) => {
             match &call { $(Call::$name(input) => $file::run(region, caller, &call, input.clone()).await,)+ }
@@ -90,10 +94,33 @@ fn live_cluster(tx: &mut dyn Tx, account: &AccountId, id: &ClusterId) -> Result<
     found.ok_or_else(|| ApiError::not_found(format!("There is no cluster {id} in this account and region.")).into())
 }
 
-/// A backup of the account, DELETED ones too while they are shown.
-fn own_backup(tx: &mut dyn Tx, account: &AccountId, id: &BackupId) -> Result<Backup, Refusal> {
-    let found = backups::get(tx, id)?.filter(|b| b.account == *account);
-    found.ok_or_else(|| ApiError::not_found(format!("There is no backup {id} in this account and region.")).into())
+/// A backup of the caller's account, DELETED ones too while they are shown. One that is shared with him is refused as such;
+/// one that is not is not there.
+fn own_backup(tx: &mut dyn Tx, region: &Region, caller: &Caller, id: &BackupId) -> Result<Backup, Refusal> {
+    match backups::get(tx, id)? {
+        Some(backup) if backup.account == caller.account => Ok(backup),
+        Some(backup) if is_shared(tx, region, caller, &backup)? => Err(only_shared(&backup).into()),
+        _ => Err(no_backup(id).into()),
+    }
+}
+
+/// Whether the owner of a backup lets the caller use it.
+fn is_shared(tx: &mut dyn Tx, region: &Region, caller: &Caller, backup: &Backup) -> Result<bool, StoreError> {
+    Ok(authorize::is_shared(tx, region, caller, backup, Operation::DescribeBackups)?
+        || authorize::is_shared(tx, region, caller, backup, Operation::CreateCluster)?)
+}
+
+fn only_shared(backup: &Backup) -> ApiError {
+    let (id, owner) = (&backup.backup_id, &backup.account);
+    let message = format!(
+        "{id} belongs to account {owner}, which shares it: it can be listed with Shared, and CreateCluster takes its ARN. \
+         Only its owner can do anything else with it."
+    );
+    ApiError::new(ErrorKind::CloudHsmAccessDenied, message)
+}
+
+fn no_backup(id: &BackupId) -> ApiError {
+    ApiError::not_found(format!("There is no backup {id} in this account and region."))
 }
 
 /// A copy that leaves this region.
@@ -103,11 +130,11 @@ fn own_copy(tx: &mut dyn Tx, account: &AccountId, id: &CopyId) -> Result<Copy, R
 }
 
 /// Checks that a cluster or backup that tags are asked of or for is there.
-fn taggable(tx: &mut dyn Tx, account: &AccountId, resource_id: &str) -> Result<(), Refusal> {
+fn taggable(tx: &mut dyn Tx, region: &Region, caller: &Caller, resource_id: &str) -> Result<(), Refusal> {
     if resource_id.starts_with("cluster-") {
-        live_cluster(tx, account, &ClusterId::new(resource_id)).map(drop)
+        live_cluster(tx, &caller.account, &ClusterId::new(resource_id)).map(drop)
     } else {
-        let backup = own_backup(tx, account, &BackupId::new(resource_id))?;
+        let backup = own_backup(tx, region, caller, &BackupId::new(resource_id))?;
         if backup.state == strongroom_model::backup::BackupState::Deleted {
             return Err(ApiError::not_found(format!("{resource_id} is DELETED.")).into());
         }
@@ -126,13 +153,14 @@ fn policy_backup(
         return Err(ApiError::invalid("ResourceArn is missing. Give the ARN of a backup.").into());
     };
     let reference = arn::backup(text)?;
-    if let Some((of_region, of_account)) = &reference.owner
-        && (of_region != region.name() || *of_account != caller.account)
-    {
-        let message = format!("There is no backup {} in this account and region.", reference.backup_id);
-        return Err(ApiError::not_found(message).into());
+    if reference.owner.as_ref().is_some_and(|(of_region, _)| of_region != region.name()) {
+        return Err(no_backup(&reference.backup_id).into());
     }
-    own_backup(tx, &caller.account, &reference.backup_id)
+    let backup = own_backup(tx, region, caller, &reference.backup_id)?;
+    match &reference.owner {
+        Some((_, of_account)) if *of_account != backup.account => Err(no_backup(&reference.backup_id).into()),
+        _ => Ok(backup),
+    }
 }
 
 /// Runs a read on one state of the store.

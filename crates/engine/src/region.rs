@@ -9,7 +9,7 @@ use std::time::Duration;
 use strongroom_model::call::{Call, Reply};
 use strongroom_model::id::base32;
 use strongroom_model::time::DAY;
-use strongroom_model::{ApiError, RegionId, RegionName, Timestamp};
+use strongroom_model::{AccountId, ApiError, RegionId, RegionName, Timestamp};
 use strongroom_store::control::copies;
 use strongroom_store::{Blobs, Database, StoreError, WriteError};
 use tokio::sync::Notify;
@@ -174,6 +174,11 @@ impl Region {
     /// When the control store fails.
     pub async fn copy_backlog(&self) -> Result<(i64, Option<Timestamp>), StoreError> {
         self.control.read(copies::backlog).await
+    }
+
+    /// The ARN of a cluster that is about to be made, whose id nobody knows yet.
+    pub(crate) fn new_cluster_arn(&self, account: &AccountId) -> String {
+        format!("arn:aws:cloudhsm:{}:{account}:cluster/*", self.settings.name)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -113,6 +113,11 @@ pub fn failure(message: String) -> FailureInfo {
     }
 }
 
+/// The failure of one that the caller may not change.
+pub fn denied(error: &ApiError) -> FailureInfo {
+    FailureInfo { error_code: Some(error.kind().name().to_owned()), ..failure(error.message().to_owned()) }
+}
+
 /// The failure of an ARN that names nothing.
 pub fn not_found(arn: &str) -> FailureInfo {
     failure(format!("{arn} is no cluster or backup of this account and region."))

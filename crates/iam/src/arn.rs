@@ -92,6 +92,12 @@ impl ResourcePattern {
         }))
     }
 
+    /// Whether a part of it comes from the request.
+    pub(crate) fn has_variables(&self) -> bool {
+        let is_template = |part: &Pattern| matches!(part, Pattern::Template(_));
+        matches!(self, Self::Arn(ArnPattern::Whole(parts)) if parts.iter().any(is_template))
+    }
+
     /// Whether it covers the resource of a request.
     pub(crate) fn covers(&self, resource: &Resource<'_>, context: &Context<'_>) -> bool {
         match self {

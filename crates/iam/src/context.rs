@@ -27,6 +27,11 @@ impl<'a> Context<'a> {
         self.entries.push((lower(key), Values::Many(values)));
     }
 
+    /// Sets the key of a tag: a prefix such as `aws:requesttag/`, in lower case, and the tag's own key.
+    pub fn set_tag(&mut self, prefix: &str, key: &str, value: impl Into<Cow<'a, str>>) {
+        self.entries.push((Cow::Owned(prefix.to_owned() + &key.to_lowercase()), Values::One(value.into())));
+    }
+
     /// The values of a key, which is in lower case; none where it is missing.
     pub(crate) fn values(&self, key: &str) -> &[Cow<'a, str>] {
         match self.entries.iter().rev().find(|(there, _)| there == key) {

@@ -126,6 +126,13 @@ struct Verdict {
 }
 
 impl Policies<'_> {
+    /// Whether any of them asks for the request's context; where none does, an empty one decides the same.
+    pub fn read_context(&self) -> bool {
+        let one = [self.boundary, self.resource, self.trust];
+        let all = self.identity.iter().chain(self.session.unwrap_or_default()).copied();
+        all.chain(one.into_iter().flatten()).any(Document::reads_context)
+    }
+
     /// Decides a request.
     pub fn decide(&self, request: &Request<'_>) -> Decision {
         let action = request.action.to_ascii_lowercase();

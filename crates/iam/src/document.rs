@@ -46,6 +46,11 @@ impl Document {
         &self.warnings
     }
 
+    /// Whether anything in it asks for the request's context: a condition, or a variable.
+    pub fn reads_context(&self) -> bool {
+        self.statements.iter().any(Statement::reads_context)
+    }
+
     /// The statement's Sid, if it has one.
     pub fn sid(&self, statement: usize) -> Option<&str> {
         self.statements.get(statement)?.sid.as_deref()

@@ -100,6 +100,13 @@ impl Statement {
         says
     }
 
+    /// Whether it asks for the request's context.
+    pub(crate) fn reads_context(&self) -> bool {
+        let has_variables =
+            |resources: &Scope<ResourcePattern>| resources.list.iter().any(ResourcePattern::has_variables);
+        !self.conditions.is_empty() || self.resources.as_ref().is_some_and(has_variables)
+    }
+
     /// Whether any of its conditions asks for tags.
     pub(crate) fn is_about_tags(&self) -> bool {
         self.conditions.iter().any(Condition::is_about_tags)

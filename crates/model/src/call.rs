@@ -79,6 +79,11 @@ macro_rules! calls {
                 match self { $(Self::$name => stringify!($name)),+ }
             }
 
+            /// Whether it only reads: by its verb, as AWS's own names have it.
+            pub fn only_reads(self) -> bool {
+                ["Describe", "List", "Get"].iter().any(|verb| self.name().starts_with(verb))
+            }
+
             /// Whose operation it is.
             pub const fn service(self) -> Service {
                 match self { $(Self::$name => Service::$service),+ }

@@ -42,6 +42,15 @@ pub const DEVIATIONS: &[Deviation] = &[Deviation {
     reason: "matched as a whole it allows one hex digit, which no VPC has; ours is that of subnets",
 }];
 
+/// The error of a call that policies deny: `CloudHsmTagException` where a condition on tags decided and the operation
+/// declares it.
+pub fn denial(operation: Operation, for_tags: bool) -> ErrorKind {
+    match for_tags && errors(operation).contains(&ErrorKind::CloudHsmTag) {
+        true => ErrorKind::CloudHsmTag,
+        false => ErrorKind::AccessDenied,
+    }
+}
+
 /// The errors that an operation declares.
 pub fn errors(operation: Operation) -> Vec<ErrorKind> {
     use Operation as O;

@@ -73,7 +73,7 @@ fn accept(
     copy_id: &CopyId,
     destination: &Peer,
 ) -> Result<Reply, Refusal> {
-    let backup = own_backup(m.tx, &m.caller.account, &input.backup_id)?;
+    let backup = own_backup(m.tx, m.region, m.caller, &input.backup_id)?;
     if backup.state != BackupState::Ready {
         return Err(not_ready(&backup).into());
     }

@@ -1,4 +1,5 @@
-//! CC1 and P1: CreateCluster, new or from a backup. From a backup, its bytes are pinned until the cluster is made of them.
+//! CC1 and P1: CreateCluster, new or from a backup, which may be another account's that shares it. From a backup, its bytes
+//! are pinned until the cluster is made of them.
 
 use std::sync::Arc;
 
@@ -9,14 +10,14 @@ use strongroom_model::cluster::{
 };
 use strongroom_model::{ApiError, ClusterId};
 use strongroom_store::StoreError;
-use strongroom_store::control::backups::Backup;
+use strongroom_store::control::backups::{self, Backup};
 use strongroom_store::control::clusters::{self, Cluster};
 use strongroom_store::control::{blobs, tags};
 
 use crate::caller::Caller;
 use crate::job::JobKind;
 use crate::mutation::{self, Mutation, Refusal};
-use crate::operation::{own_backup, unreadable};
+use crate::operation::{no_backup, own_backup, unreadable};
 use crate::ports::Facts;
 use crate::region::Region;
 use crate::{arn, subnet, view};
@@ -114,13 +115,15 @@ fn create(
 fn source(m: &mut Mutation<'_>, input: &CreateClusterRequest) -> Result<Option<Backup>, Refusal> {
     let Some(text) = &input.source_backup_id else { return Ok(None) };
     let reference = arn::backup(text)?;
-    if let Some((region, account)) = &reference.owner
-        && (region != m.region.name() || *account != m.caller.account)
-    {
-        let message = format!("There is no backup {} in this account and region.", reference.backup_id);
-        return Err(ApiError::not_found(message).into());
-    }
-    let backup = own_backup(m.tx, &m.caller.account, &reference.backup_id)?;
+    let backup = match &reference.owner {
+        Some((region, _)) if region != m.region.name() => return Err(no_backup(&reference.backup_id).into()),
+        // Both sides have allowed the caller to make a cluster of it.
+        Some((_, account)) if *account != m.caller.account => {
+            let found = backups::get(m.tx, &reference.backup_id)?.filter(|backup| backup.account == *account);
+            found.ok_or_else(|| no_backup(&reference.backup_id))?
+        }
+        _ => own_backup(m.tx, m.region, m.caller, &reference.backup_id)?,
+    };
     let id = &backup.backup_id;
     if backup.state != BackupState::Ready {
         let state = backup.state;

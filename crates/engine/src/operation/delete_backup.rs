@@ -27,7 +27,7 @@ pub(super) async fn run(
 }
 
 fn delete(m: &mut Mutation<'_>, input: &DeleteBackupRequest) -> Result<Reply, Refusal> {
-    let backup = own_backup(m.tx, &m.caller.account, &input.backup_id)?;
+    let backup = own_backup(m.tx, m.region, m.caller, &input.backup_id)?;
     let id = &backup.backup_id;
     match (backup.state, backup.origin) {
         (BackupState::Ready, _) => {
@@ -46,7 +46,7 @@ fn delete(m: &mut Mutation<'_>, input: &DeleteBackupRequest) -> Result<Reply, Re
             return Err(ApiError::invalid(message).into());
         }
     }
-    let row = own_backup(m.tx, &m.caller.account, &input.backup_id)?;
+    let row = own_backup(m.tx, m.region, m.caller, &input.backup_id)?;
     let backup = Some(view::backup(m.region.name(), m.tx, row)?);
     Ok(Reply::DeleteBackup(DeleteBackupResponse { backup }))
 }

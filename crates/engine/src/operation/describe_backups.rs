@@ -1,13 +1,15 @@
 //! DescribeBackups: a page of backups by CreateTimestamp, newest first unless asked otherwise, by filters. DELETED ones are
-//! shown when they are asked for by id, by source or by state, for an hour; copies that failed for seven days.
+//! shown when they are asked for by id, by source or by state, for an hour; copies that failed for seven days. With `Shared`,
+//! other accounts' instead, as far as their policies and the caller's own let him see them.
 
 use std::sync::Arc;
 
 use strongroom_model::backup::BackupState;
-use strongroom_model::call::{Call, DescribeBackupsRequest, DescribeBackupsResponse, Reply};
+use strongroom_model::call::{Call, DescribeBackupsRequest, DescribeBackupsResponse, Operation, Reply};
 use strongroom_model::{ApiError, BackupId, ClusterId, Timestamp};
 use strongroom_store::control::backups::{self, Query};
 
+use crate::authorize;
 use crate::caller::Caller;
 use crate::filter::{Chosen, boolean};
 use crate::operation::{page_size, read};
@@ -26,14 +28,12 @@ pub(super) async fn run(
 ) -> Result<Reply, ApiError> {
     let known = ["backupIds", "sourceBackupIds", "clusterIds", "states", "neverExpires"];
     let filters = Chosen::of(input.filters, &known)?;
-    if input.shared == Some(true) {
-        // Nothing is shared between accounts yet.
-        let empty = DescribeBackupsResponse { backups: Some(Vec::new()), next_token: None };
-        return Ok(Reply::DescribeBackups(empty));
-    }
+    let shared = input.shared.unwrap_or_default();
     let ascending = input.sort_ascending.unwrap_or_default();
     let (scope, order) = (filters.scope(), if ascending { "ascending" } else { "descending" });
-    let list = Listing { region: region.id(), scope: &["DescribeBackups", caller.account.as_str(), &scope, order] };
+    let whose = if shared { "shared" } else { "own" };
+    let scope = ["DescribeBackups", caller.account.as_str(), &scope, order, whose];
+    let list = Listing { region: region.id(), scope: &scope };
     let query = Query {
         account: caller.account.clone(),
         backup_ids: filters.parsed("backupIds", |id| Some(BackupId::new(id))),
@@ -45,11 +45,21 @@ pub(super) async fn run(
         after: list.position(input.next_token.as_deref())?.map(|p| (Timestamp::from_millis(p.key), p.id)),
         limit: page_size(input.max_results, PAGE_MAX),
     };
-    let name = region.name().clone();
+    let (region_in, caller) = (region.clone(), caller.clone());
     let (backups, last) = read(region, move |tx| {
-        let page = backups::page(tx, &query)?;
-        let rows = page.rows.into_iter().map(|row| view::backup(&name, tx, row));
-        Ok((rows.collect::<Result<Vec<_>, _>>()?, page.more))
+        let page = match shared {
+            false => backups::page(tx, &query)?,
+            true => backups::shared_page(tx, &query, |tx, row| {
+                authorize::is_shared(tx, &region_in, &caller, row, Operation::DescribeBackups)
+            })?,
+        };
+        let rows = page.rows.into_iter().map(|row| view::backup(region_in.name(), tx, row));
+        let mut backups = rows.collect::<Result<Vec<_>, _>>()?;
+        if shared {
+            // Tags are the owner's own.
+            backups.iter_mut().for_each(|backup| backup.tag_list = Some(Vec::new()));
+        }
+        Ok((backups, page.more))
     })
     .await?;
     let next_token = last.map(|(t, id)| list.token(&Position { key: t.millis(), id }));

@@ -9,6 +9,7 @@ use strongroom_model::cluster::ClusterState;
 use strongroom_store::control::clusters::{self, Cluster};
 use strongroom_store::control::hsms;
 
+use crate::authorize;
 use crate::caller::Caller;
 use crate::job::JobKind;
 use crate::mutation::{self, Mutation, Refusal};
@@ -25,6 +26,8 @@ pub(super) async fn run(
     call: &Call,
     input: InitializeClusterRequest,
 ) -> Result<Reply, ApiError> {
+    // The host is asked about certificates only for who may.
+    authorize::check(region, caller, call).await?;
     let (account, id) = (caller.account.clone(), input.cluster_id.clone());
     let cluster = read(region, move |tx| live_cluster(tx, &account, &id)).await?;
     // A repeat of a call that was accepted finds another state; its stored answer is looked up in the transaction.

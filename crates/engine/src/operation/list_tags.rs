@@ -23,9 +23,9 @@ pub(super) async fn run(
     let list = Listing { region: region.id(), scope: &["ListTags", caller.account.as_str(), &input.resource_id] };
     let after = list.position(input.next_token.as_deref())?;
     let limit = page_size(input.max_results, PAGE_MAX) as usize;
-    let (account, resource_id) = (caller.account.clone(), input.resource_id.clone());
+    let (region_in, caller, resource_id) = (region.clone(), caller.clone(), input.resource_id.clone());
     let tags = read(region, move |tx| {
-        taggable(tx, &account, &resource_id)?;
+        taggable(tx, &region_in, &caller, &resource_id)?;
         Ok(tags::after(tx, &resource_id, after.as_ref().map_or(0, |position| position.key))?)
     })
     .await?;

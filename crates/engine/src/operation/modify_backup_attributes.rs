@@ -19,13 +19,13 @@ pub(super) async fn run(
     input: ModifyBackupAttributesRequest,
 ) -> Result<Reply, ApiError> {
     mutation::run(region, caller, call, move |m| {
-        let backup = own_backup(m.tx, &m.caller.account, &input.backup_id)?;
+        let backup = own_backup(m.tx, m.region, m.caller, &input.backup_id)?;
         let id = &backup.backup_id;
         if !backups::set_never_expires(m.tx, id, input.never_expires)? {
             let state = backup.state;
             return Err(Refusal::Api(ApiError::invalid(format!("{id} is {state}; only a READY backup is modified."))));
         }
-        let row = own_backup(m.tx, &m.caller.account, id)?;
+        let row = own_backup(m.tx, m.region, m.caller, id)?;
         let backup = Some(view::backup(m.region.name(), m.tx, row)?);
         Ok(Reply::ModifyBackupAttributes(ModifyBackupAttributesResponse { backup }))
     })

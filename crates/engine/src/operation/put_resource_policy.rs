@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use strongroom_iam::{Document, Kind};
 use strongroom_model::ApiError;
 use strongroom_model::backup::BackupState;
 use strongroom_model::call::{Call, PutResourcePolicyRequest, PutResourcePolicyResponse, Reply};
@@ -10,7 +11,6 @@ use strongroom_store::control::policies;
 use crate::caller::Caller;
 use crate::mutation::{self, Refusal};
 use crate::operation::policy_backup;
-use crate::policy;
 use crate::region::Region;
 
 pub(super) async fn run(
@@ -22,7 +22,9 @@ pub(super) async fn run(
     let Some(document) = input.policy.clone() else {
         return Err(ApiError::invalid("Policy is missing. Give a policy document."));
     };
-    policy::check(&document)?;
+    if let Err(fault) = Document::parse(&document, Kind::Resource) {
+        return Err(ApiError::invalid(format!("Policy is not valid: {fault}.")));
+    }
     mutation::run(region, caller, call, move |m| {
         let backup = policy_backup(m.region, m.tx, m.caller, input.resource_arn.as_deref())?;
         if backup.state != BackupState::Ready {

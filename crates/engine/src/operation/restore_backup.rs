@@ -24,7 +24,7 @@ pub(super) async fn run(
 }
 
 fn restore(m: &mut Mutation<'_>, input: &RestoreBackupRequest) -> Result<Reply, Refusal> {
-    let backup = own_backup(m.tx, &m.caller.account, &input.backup_id)?;
+    let backup = own_backup(m.tx, m.region, m.caller, &input.backup_id)?;
     let id = &backup.backup_id;
     if backup.state != BackupState::PendingDeletion {
         let state = backup.state;
@@ -38,7 +38,7 @@ fn restore(m: &mut Mutation<'_>, input: &RestoreBackupRequest) -> Result<Reply, 
         return Err(ApiError::invalid(message).into());
     }
     jobs::remove(m.tx, JobKind::Purge, &names::backup(id))?;
-    let row = own_backup(m.tx, &m.caller.account, id)?;
+    let row = own_backup(m.tx, m.region, m.caller, id)?;
     let backup = Some(view::backup(m.region.name(), m.tx, row)?);
     Ok(Reply::RestoreBackup(RestoreBackupResponse { backup }))
 }

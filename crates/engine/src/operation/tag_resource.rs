@@ -19,7 +19,7 @@ pub(super) async fn run(
 ) -> Result<Reply, ApiError> {
     crate::tags::check(&input.tag_list)?;
     mutation::run(region, caller, call, move |m| {
-        taggable(m.tx, &m.caller.account, &input.resource_id)?;
+        taggable(m.tx, m.region, m.caller, &input.resource_id)?;
         tags::put(m.tx, &input.resource_id, &input.tag_list)?;
         crate::tags::check_count(tags::list(m.tx, &input.resource_id)?.len(), &input.resource_id)?;
         Ok(Reply::TagResource(TagResourceResponse {}))

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use strongroom_model::call::{Call, Reply, TagResourcesInput, TagResourcesOutput};
+use strongroom_model::call::{Call, Operation, Reply, TagResourcesInput, TagResourcesOutput};
 use strongroom_model::{ApiError, Tag};
 use strongroom_store::control::tags;
 
+use crate::authorize;
 use crate::caller::Caller;
 use crate::mutation;
 use crate::region::Region;
-use crate::tags::{Resource, failure, not_found};
+use crate::tags::{Resource, denied, failure, not_found};
 
 pub(super) async fn run(
     region: &Arc<Region>,
@@ -28,6 +29,11 @@ pub(super) async fn run(
                 failed.insert(arn.clone(), not_found(arn));
                 continue;
             };
+            let asked = (Operation::TagResource, resource.id.as_str());
+            if let Err(error) = authorize::check_tagging(m.tx, m.region, m.caller, asked, &put, &[])? {
+                failed.insert(arn.clone(), denied(&error));
+                continue;
+            }
             match resource.room_for(m.tx, &put)? {
                 Ok(()) => tags::put(m.tx, &resource.id, &put)?,
                 Err(error) => drop(failed.insert(arn.clone(), failure(error.message().to_owned()))),

@@ -19,7 +19,7 @@ pub(super) async fn run(
 ) -> Result<Reply, ApiError> {
     input.tag_key_list.iter().try_for_each(|key| crate::tags::check_key(key))?;
     mutation::run(region, caller, call, move |m| {
-        taggable(m.tx, &m.caller.account, &input.resource_id)?;
+        taggable(m.tx, m.region, m.caller, &input.resource_id)?;
         tags::remove(m.tx, &input.resource_id, &input.tag_key_list)?;
         Ok(Reply::UntagResource(UntagResourceResponse {}))
     })

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use strongroom_model::ApiError;
-use strongroom_model::call::{Call, Reply, UntagResourcesInput, UntagResourcesOutput};
+use strongroom_model::call::{Call, Operation, Reply, UntagResourcesInput, UntagResourcesOutput};
 use strongroom_store::control::tags;
 
+use crate::authorize;
 use crate::caller::Caller;
 use crate::mutation;
 use crate::region::Region;
-use crate::tags::{Resource, not_found};
+use crate::tags::{Resource, denied, not_found};
 
 pub(super) async fn run(
     region: &Arc<Region>,
@@ -22,9 +23,14 @@ pub(super) async fn run(
     mutation::run(region, caller, call, move |m| {
         let mut failed = BTreeMap::new();
         for arn in &input.resource_arn_list {
-            match Resource::find(m.tx, m.region, &m.caller.account, arn)? {
-                Some(resource) => tags::remove(m.tx, &resource.id, &input.tag_keys)?,
-                None => drop(failed.insert(arn.clone(), not_found(arn))),
+            let Some(resource) = Resource::find(m.tx, m.region, &m.caller.account, arn)? else {
+                failed.insert(arn.clone(), not_found(arn));
+                continue;
+            };
+            let asked = (Operation::UntagResource, resource.id.as_str());
+            match authorize::check_tagging(m.tx, m.region, m.caller, asked, &[], &input.tag_keys)? {
+                Ok(()) => tags::remove(m.tx, &resource.id, &input.tag_keys)?,
+                Err(error) => drop(failed.insert(arn.clone(), denied(&error))),
             }
         }
         Ok(Reply::UntagResources(UntagResourcesOutput { failed_resources_map: Some(failed) }))

@@ -1,5 +1,8 @@
 //! control.backups: those made here and those that came from a peer, also while they come.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+
 use strongroom_model::backup::BackupState;
 use strongroom_model::cluster::ClusterMode;
 use strongroom_model::{AccountId, BackupId, BlobId, ClusterId, CopyId, RegionId, RegionName, Timestamp};
@@ -294,9 +297,11 @@ impl Query {
     }
 
     fn matches(&self, b: &Backup) -> bool {
-        b.account == self.account
-            && (self.shows_deleted() || b.state != BackupState::Deleted)
-            && self.backup_ids.as_ref().is_none_or(|ids| ids.contains(&b.backup_id))
+        b.account == self.account && (self.shows_deleted() || b.state != BackupState::Deleted) && self.filters_match(b)
+    }
+
+    fn filters_match(&self, b: &Backup) -> bool {
+        self.backup_ids.as_ref().is_none_or(|ids| ids.contains(&b.backup_id))
             && in_some(self.source_backup_ids.as_ref(), b.source_backup_id.as_ref())
             && in_some(self.cluster_ids.as_ref(), b.cluster_id.as_ref())
             && self.states.as_ref().is_none_or(|states| states.contains(&b.state))
@@ -321,6 +326,30 @@ impl Query {
             _ => ("account = $1", vec![Param::Text(self.account.as_str())]),
         }
     }
+}
+
+/// A page of other accounts' READY backups that have a policy and are shared with the account of the query, as `is_shared`
+/// says. There are few policies, so that all of them are looked at.
+pub fn shared_page(
+    tx: &mut dyn Tx,
+    query: &Query,
+    mut is_shared: impl FnMut(&mut dyn Tx, &Backup) -> Result<bool, StoreError>,
+) -> Result<Page<Backup>, StoreError> {
+    let shared = RefCell::new(HashSet::new());
+    let next = |after: Option<&Position>, batch| {
+        let condition = "backup_id IN (SELECT resource_id FROM policies) AND state = 'READY' AND account <> $1";
+        let account = Param::Text(query.account.as_str());
+        let rows = read_index(tx, query, condition, account, after, batch)?;
+        for row in &rows {
+            if is_shared(tx, row)? {
+                shared.borrow_mut().insert(row.backup_id.clone());
+            }
+        }
+        let read_all = (rows.len() as u32) < batch;
+        Ok((rows, read_all))
+    };
+    let matches = |row: &Backup| shared.borrow().contains(&row.backup_id) && query.filters_match(row);
+    fill(query.limit, query.after.clone(), position, matches, next)
 }
 
 fn in_some<T: PartialEq>(wanted: Option<&Vec<T>>, found: Option<&T>) -> bool {

@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry;
 use strongroom_engine::Caller;
 use strongroom_engine::ports::Clock;
 use strongroom_model::time::{HOUR, MINUTE, SECOND};
-use strongroom_model::{ApiError, Call, ErrorKind, Operation, Reply, Timestamp};
+use strongroom_model::{ApiError, Call, ErrorKind, Reply, Timestamp};
 use strongroom_wire::sigv4::{self, Claim, Expected};
 use strongroom_wire::{Answer, BODY_MAX, DecodeError, Head, Target, Verified, decode_call, front};
 
@@ -195,7 +195,7 @@ impl Front {
         let verified = self.verify(&claim, &visit.head, service, &body, &principal)?;
         let call = decode_call(&verified, &visit.target, &body)?;
         let caller = visit.caller(&claim, &principal);
-        if only_reads(visit.target.operation) {
+        if visit.target.operation.only_reads() {
             return api.call(&caller, call).await;
         }
         let api = api.clone();
@@ -376,10 +376,6 @@ fn region_of_host(host: &str) -> Option<&str> {
     let name = host.split(':').next().unwrap_or(host);
     let labels = name.strip_suffix(".amazonaws.com").or_else(|| name.strip_suffix(".amazonaws.com.cn"))?;
     labels.strip_prefix("cloudhsmv2.").or_else(|| labels.strip_prefix("cloudhsmv2-fips."))
-}
-
-fn only_reads(operation: Operation) -> bool {
-    ["Describe", "List", "Get"].iter().any(|verb| operation.name().starts_with(verb))
 }
 
 fn set_the_clock(skew: i64) -> String {
