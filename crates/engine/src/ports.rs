@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use minicbor::{Decode, Encode};
 use strongroom_model::cluster::ClusterMode;
-use strongroom_model::{BackupId, ClusterId, CopyId, HsmId, RegionId, RegionName, Timestamp};
+use strongroom_model::{AccountId, BackupId, ClusterId, CopyId, HsmId, RegionId, RegionName, Timestamp};
 
 use crate::copy::message::{Answer, Message};
 
@@ -360,6 +360,15 @@ pub struct Peer {
     pub name: RegionName,
     /// What it is.
     pub region_id: RegionId,
+    /// The accounts whose copies are taken from it; all of them where none is named.
+    pub accounts: Option<Vec<AccountId>>,
+}
+
+impl Peer {
+    /// Whether copies of an account are taken from it.
+    pub fn may_send_for(&self, account: &str) -> bool {
+        self.accounts.as_ref().is_none_or(|accounts| accounts.iter().any(|accepted| accepted.as_str() == account))
+    }
 }
 
 /// A peer that did not answer; the text says how and from when.

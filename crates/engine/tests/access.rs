@@ -293,3 +293,27 @@ async fn the_tagging_api_asks_for_each_resource() {
     assert_eq!(failure.error_code.as_deref(), Some("AccessDeniedException"));
     assert!(failure.error_message.as_deref().unwrap().ends_with("with an explicit deny in an identity-based policy"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_region_takes_copies_of_the_accounts_that_it_accepts() {
+    let world = World::start(Faults::new(None), 1).await;
+    let (_, backup) = backup(&world).await;
+    *world.accepted.lock().unwrap() = Some(vec![AccountId::new(OTHER)]);
+    let input = CopyBackupToRegionRequest {
+        destination_region: RegionName::new(NAMES[1]),
+        backup_id: backup.clone(),
+        tag_list: None,
+    };
+    world.call(0, Call::CopyBackupToRegion(input)).await;
+    let copy = world
+        .wait("an end of the copy", async || {
+            let listed = world.try_call(0, Call::ListCopies(Default::default())).await.ok()?;
+            let Reply::ListCopies(listed) = listed else { unreachable!() };
+            listed.copies.into_iter().find(|copy| copy.finished_at.is_some())
+        })
+        .await;
+    let reason = copy.reason.unwrap();
+    assert_eq!(reason.code, "rejected");
+    assert!(reason.text.ends_with(&format!("takes no copies of account {OWNER} from {}", NAMES[0])), "{reason:?}");
+    assert!(backups_by(&world, 1, "states", "READY").await.is_empty());
+}

@@ -532,7 +532,11 @@ async fn announced(world: &World, count: usize) -> Vec<BackupId> {
     let row = world.database(HOME).read_blocking(|tx| backups::get(tx, &source)).unwrap().unwrap();
     let facts = Facts::from_bytes(row.facts.as_deref().unwrap()).unwrap();
     let peer = world.ids[AWAY].clone();
-    let session = world.region(HOME).peer_session(Peer { name: RegionName::new(NAMES[AWAY]), region_id: peer.clone() });
+    let session = world.region(HOME).peer_session(Peer {
+        name: RegionName::new(NAMES[AWAY]),
+        region_id: peer.clone(),
+        accounts: None,
+    });
     session.answer(Message::Status { version: VERSION, highest: None }).await;
     let mut ids = Vec::new();
     for n in 0..count {
@@ -566,7 +570,7 @@ async fn announced(world: &World, count: usize) -> Vec<BackupId> {
 /// READY copies: announced ones whose chunk comes too.
 async fn ready_copies(world: &World, count: usize) -> Vec<BackupId> {
     let ids = announced(world, count).await;
-    let peer = Peer { name: RegionName::new(NAMES[AWAY]), region_id: world.ids[AWAY].clone() };
+    let peer = Peer { name: RegionName::new(NAMES[AWAY]), region_id: world.ids[AWAY].clone(), accounts: None };
     let session = world.region(HOME).peer_session(peer);
     session.answer(Message::Status { version: VERSION, highest: None }).await;
     let row = world.database(HOME).read_blocking(|tx| backups::get(tx, &ids[0])).unwrap().unwrap();

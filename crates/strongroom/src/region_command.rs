@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Read as _, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use strongroom_model::RegionName;
+use strongroom_model::{AccountId, RegionName};
 
 use crate::dev;
 use crate::human::{Style, Table};
@@ -44,6 +44,9 @@ enum RegionCommand {
         /// Its whole fingerprint, as its operator reads it; without it the last characters are asked for
         #[arg(long, value_name = "SHA256:...")]
         fingerprint: Option<String>,
+        /// Take copies of this account only, and of others that are named so; without it those of all
+        #[arg(long, value_name = "ACCOUNT", value_parser = account)]
+        accept_account: Vec<AccountId>,
     },
 }
 
@@ -62,8 +65,9 @@ pub fn run(command: &Region, style: &Style, out: &mut dyn Write, beside: &mut dy
             write!(out, "{}", own.to_toml()).map_err(unsaid)?;
             writeln!(beside, "{} at {}, fingerprint {}", own.name, own.address, own.fingerprint()).map_err(unsaid)
         }
-        RegionCommand::Trust { file, fingerprint } => {
-            let other = read(file)?;
+        RegionCommand::Trust { file, fingerprint, accept_account } => {
+            let accept_accounts = (!accept_account.is_empty()).then(|| accept_account.clone());
+            let other = RegionFile { accept_accounts, ..read(file)? };
             if other.region_id == own.region_id || other.name == own.name {
                 return Err(Problem::new("own-region", format!("{} is this region's own name", other.name))
                     .help("trust the file that the other region exported")
@@ -81,6 +85,13 @@ pub fn run(command: &Region, style: &Style, out: &mut dyn Write, beside: &mut dy
             let both = "A copy needs trust on both sides: export here, trust there.";
             writeln!(out, "Trusted: {path}. {both}").map_err(unsaid)
         }
+    }
+}
+
+fn account(text: &str) -> Result<AccountId, String> {
+    match text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
+        true => Ok(AccountId::new(text)),
+        false => Err("an account has 12 digits".to_owned()),
     }
 }
 
@@ -157,19 +168,28 @@ fn compare(other: &RegionFile, given: Option<&str>, beside: &mut dyn Write) -> R
 }
 
 fn table(own: &RegionFile, trust: &Trust) -> Table {
-    let mut table = Table::new(&["REGION", "REGION ID", "LINK", "FINGERPRINT", "NOTE"]);
+    let mut table = Table::new(&["REGION", "REGION ID", "LINK", "FINGERPRINT", "ACCOUNTS", "NOTE"]);
     let mut row = |region: &RegionFile, note: &str| {
         table.row(vec![
             region.name.to_string(),
             region.region_id.to_string(),
             region.address.clone(),
             region.fingerprint().to_string(),
+            accounts(region),
             note.to_owned(),
         ]);
     };
     row(own, "this one");
     trust.peers().values().for_each(|peer| row(peer, "trusted"));
     table
+}
+
+/// The accounts whose copies are taken.
+fn accounts(region: &RegionFile) -> String {
+    match &region.accept_accounts {
+        None => "all".to_owned(),
+        Some(accounts) => accounts.iter().map(AccountId::as_str).collect::<Vec<_>>().join(" "),
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::fmt;
 use aws_lc_rs::digest::{Context, SHA256};
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
-use strongroom_model::{RegionId, RegionName};
+use strongroom_engine::ports::Peer;
+use strongroom_model::{AccountId, RegionId, RegionName};
 
 const FORMAT: &str = "strongroom.region/1";
 
@@ -26,6 +27,9 @@ pub struct RegionFile {
     pub hpke_keys: Vec<Vec<u8>>,
     /// Ed25519 public keys that sign envelopes, the current one first.
     pub identity_keys: Vec<Vec<u8>>,
+    /// The accounts whose copies are taken from it, all of them where this says nothing. Whoever trusts it decides that; it
+    /// says nothing of the region itself, so that no fingerprint covers it.
+    pub accept_accounts: Option<Vec<AccountId>>,
 }
 
 /// A text that is no region file.
@@ -65,6 +69,8 @@ struct Text {
     link_keys: Vec<String>,
     identity_keys: Vec<String>,
     hpke_keys: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accept_accounts: Option<Vec<String>>,
 }
 
 impl RegionFile {
@@ -84,6 +90,7 @@ impl RegionFile {
             link_keys: decode("link_keys", &text.link_keys)?,
             hpke_keys: decode("hpke_keys", &text.hpke_keys)?,
             identity_keys: decode("identity_keys", &text.identity_keys)?,
+            accept_accounts: text.accept_accounts.map(|ids| ids.into_iter().map(AccountId::new).collect()),
         };
         let found = region.fingerprint();
         if found.to_string() != text.fingerprint {
@@ -103,8 +110,14 @@ impl RegionFile {
             link_keys: encode(&self.link_keys),
             identity_keys: encode(&self.identity_keys),
             hpke_keys: encode(&self.hpke_keys),
+            accept_accounts: self.accept_accounts.as_ref().map(|ids| ids.iter().map(ToString::to_string).collect()),
         };
         toml::to_string(&text).expect("texts and lists of texts are TOML")
+    }
+
+    /// The region as a peer.
+    pub fn peer(&self) -> Peer {
+        Peer { name: self.name.clone(), region_id: self.region_id.clone(), accounts: self.accept_accounts.clone() }
     }
 
     /// Covers name, RegionId and every key, not the address.
@@ -149,6 +162,7 @@ pub(crate) mod tests {
             link_keys: vec![vec![1; 91]],
             hpke_keys: vec![vec![2; 1216], vec![3; 1216]],
             identity_keys: vec![vec![4; 32]],
+            accept_accounts: None,
         }
     }
 
@@ -156,6 +170,16 @@ pub(crate) mod tests {
     fn a_file_is_read_back() {
         let region = region("eu-west-1");
         assert_eq!(RegionFile::parse(&region.to_toml()).unwrap(), region);
+    }
+
+    #[test]
+    fn who_trusts_says_whose_copies_are_taken() {
+        let all = region("eu-west-1");
+        let some = RegionFile { accept_accounts: Some(vec![AccountId::new("111122223333")]), ..all.clone() };
+        assert_eq!(RegionFile::parse(&some.to_toml()).unwrap(), some);
+        assert_eq!(some.fingerprint(), all.fingerprint());
+        assert!(some.peer().may_send_for("111122223333") && !some.peer().may_send_for("444455556666"));
+        assert!(all.peer().may_send_for("444455556666"));
     }
 
     #[test]

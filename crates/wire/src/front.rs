@@ -154,7 +154,8 @@ pub fn success(protocol: Protocol, operation: Operation, output: &Value, request
 /// The answer to a call that failed. What the model declares has AWS's member `Message`; the common errors have `message`.
 pub fn failure(protocol: Protocol, service: Service, error: &ApiError, request_id: &str) -> Answer {
     let (kind, table) = (error.kind(), table::api());
-    let name = if kind.is_modelled() { "Message" } else { "message" };
+    // Denials have the member of modelled errors, though no model declares them.
+    let name = if kind.is_modelled() || kind == ErrorKind::AccessDenied { "Message" } else { "message" };
     let shape = table.find(ANY_ERROR).expect("the table has the errors that are modelled");
     let text = Value::Structure(vec![(name.into(), Value::String(error.message().to_owned()))]);
     let id = format!("{}#{}", service.namespace(), kind.name_in(service));

@@ -229,6 +229,12 @@ impl PeerSession {
             }
             let now = region.now();
             let mut backup = incoming::listed(tx, &region, &peer, &copy_id, &announce.account, &announce.listing)?;
+            if !peer.may_send_for(&announce.account) {
+                let (here, account, there) = (region.name(), &announce.account, &peer.name);
+                let text = format!("{here} takes no copies of account {account} from {there}");
+                let ended = incoming::insert_deleted(tx, backup, &Reason::new("rejected", text), now)?;
+                return Ok(Listed::Settled(ended));
+            }
             backup.state = BackupState::CreateInProgress;
             backup.blob_id = Some(blob_id.clone());
             backup.body = Some(announce.body.clone());

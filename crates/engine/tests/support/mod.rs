@@ -178,6 +178,7 @@ struct Line {
     faults: Faults,
     numbers: AtomicU64,
     pub cut: Arc<std::sync::atomic::AtomicBool>,
+    pub accepted: Arc<Mutex<Option<Vec<AccountId>>>>,
 }
 
 struct LineConnection {
@@ -193,7 +194,7 @@ struct LineConnection {
 impl Peers for Line {
     fn list(&self) -> Vec<Peer> {
         let other = 1 - self.from;
-        vec![Peer { name: RegionName::new(NAMES[other]), region_id: self.ids[other].clone() }]
+        vec![Peer { name: RegionName::new(NAMES[other]), region_id: self.ids[other].clone(), accounts: None }]
     }
     async fn connect(&self, _: &RegionId) -> Result<Arc<dyn PeerConnection>, PeerDown> {
         let other = 1 - self.from;
@@ -203,7 +204,8 @@ impl Peers for Line {
         }
         let mut slot = self.slots[other].write().unwrap();
         let (region, sessions) = slot.as_mut().ok_or_else(down)?;
-        let peer = Peer { name: RegionName::new(NAMES[self.from]), region_id: self.ids[self.from].clone() };
+        let accounts = self.accepted.lock().unwrap().clone();
+        let peer = Peer { name: RegionName::new(NAMES[self.from]), region_id: self.ids[self.from].clone(), accounts };
         let session = region.peer_session(peer);
         sessions.push(session.clone());
         Ok(Arc::new(LineConnection {
@@ -254,6 +256,8 @@ pub struct World {
     pub vaults: [Arc<Vault>; 2],
     pub ids: [RegionId; 2],
     pub line_cut: Arc<std::sync::atomic::AtomicBool>,
+    /// The accounts whose copies either region takes.
+    pub accepted: Arc<Mutex<Option<Vec<AccountId>>>>,
     pub settings: fn(&mut Settings),
     rng: Arc<TestRng>,
     slots: Slots,
@@ -280,6 +284,7 @@ impl World {
             vaults: Default::default(),
             ids: [RegionId::from_bytes([1; 17]), RegionId::from_bytes([2; 17])],
             line_cut: Arc::default(),
+            accepted: Arc::default(),
             settings,
             rng: Arc::new(rng),
             slots: Arc::default(),
@@ -378,6 +383,7 @@ impl World {
                 faults: self.faults.clone(),
                 numbers: AtomicU64::new(1),
                 cut: self.line_cut.clone(),
+                accepted: self.accepted.clone(),
             }),
         }
     }

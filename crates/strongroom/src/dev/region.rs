@@ -172,6 +172,7 @@ impl Greeted {
             link_keys: vec![identity.public_key()],
             hpke_keys: keys(&self.hello.hpke_keys),
             identity_keys: keys(&self.hello.identity_keys),
+            accept_accounts: None,
         }
     }
 

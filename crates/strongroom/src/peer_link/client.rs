@@ -70,7 +70,7 @@ impl Links {
 impl Peers for Links {
     fn list(&self) -> Vec<Peer> {
         let peers = self.trust.peers();
-        peers.values().map(|p| Peer { name: p.name.clone(), region_id: p.region_id.clone() }).collect()
+        peers.values().map(RegionFile::peer).collect()
     }
 
     async fn connect(&self, peer: &RegionId) -> Result<Arc<dyn PeerConnection>, PeerDown> {

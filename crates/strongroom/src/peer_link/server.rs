@@ -83,7 +83,7 @@ async fn answer_connection<S: Session>(
     let shown = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(tls::public_key);
     let shown = shown.ok_or(io::ErrorKind::PermissionDenied)?;
     let known = trust.by_link_key(&shown).ok_or(io::ErrorKind::PermissionDenied)?;
-    let peer = Peer { name: known.name, region_id: known.region_id };
+    let peer = known.peer();
     let (reading, writing) = tokio::io::split(stream);
     let (answers, queue) = mpsc::channel(ANSWERING);
     let still_trusted = || trust.by_link_key(&shown).is_some_and(|now| now.region_id == peer.region_id);

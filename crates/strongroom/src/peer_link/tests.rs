@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use strongroom_engine::copy::message::{Answer, Message, Reason};
 use strongroom_engine::ports::{Peer, Peers};
-use strongroom_model::{RegionId, RegionName};
+use strongroom_model::RegionId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -84,10 +84,7 @@ fn chunk(n: u32, bytes: usize) -> Message {
 async fn messages_are_answered_side_by_side_and_the_peer_is_known() {
     let (source, destination, _) = pair().await;
     let links = source.links();
-    assert_eq!(
-        links.list(),
-        [Peer { name: RegionName::new("eu-west-1"), region_id: destination.file.region_id.clone() }]
-    );
+    assert_eq!(links.list(), [destination.file.peer()]);
     let connection = links.connect(&destination.file.region_id).await.unwrap();
     assert_eq!(connection.ask(status()).await.unwrap(), Answer::Retry(Reason::new("echo", "us-east-1")));
     let asked = (0..40).map(|n| connection.ask(chunk(n, 100_000)));
