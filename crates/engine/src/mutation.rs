@@ -51,9 +51,14 @@ impl From<Refusal> for ApiError {
     }
 }
 
-/// The answer for a store that failed: retriable, and nothing was changed.
+/// The answer for a store that failed: retriable, and nothing was changed; or, where what it holds cannot be read, not.
 pub(crate) fn store_failed(error: StoreError) -> ApiError {
     let message = match &error {
+        StoreError::Corrupt(_) => {
+            let text = "Nothing was changed: what this region holds of it cannot be read, and a repeat does not help. The \
+                        region's log says what is wrong, under the id of this request.";
+            return ApiError::damaged(text, error);
+        }
         StoreError::Full(_) => "Nothing was changed: the store is full. Repeat the call when there is room.",
         StoreError::Unknown(_) => {
             "The store failed while it wrote; whether the change was made is not known. Repeat the call."

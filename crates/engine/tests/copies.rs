@@ -458,3 +458,23 @@ fn retention_leaves_the_newest_and_a_restored_backup_is_taken_again() {
         assert_eq!(newest.backup_state, Some(BackupState::Ready), "the newest stays");
     });
 }
+
+#[test]
+fn a_row_that_cannot_be_read_is_told_and_not_as_worth_a_repeat() {
+    run(async || {
+        let (world, _, backup) = world_with_backup(1).await;
+        world.write(0, |tx| tx.execute("UPDATE backups SET blob_id = NULL", &[]).map(drop));
+        let input = CopyBackupToRegionRequest {
+            destination_region: RegionName::new(NAMES[1]),
+            backup_id: backup.clone(),
+            tag_list: None,
+        };
+        let error = world.try_call(0, Call::CopyBackupToRegion(input)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::CloudHsmService);
+        assert!(!error.message().contains("payload"), "what is wrong is for the log: {error}");
+        assert_eq!(
+            error.cause().unwrap().to_string(),
+            format!("the store is damaged: {backup} is READY without a payload")
+        );
+    });
+}

@@ -45,7 +45,7 @@ kinds! {
     CloudHsmResourceLimitExceeded "CloudHsmResourceLimitExceededException" 400 true,
     /// No such cluster, HSM or backup.
     CloudHsmResourceNotFound "CloudHsmResourceNotFoundException" 400 true,
-    /// Anything else that the service refuses.
+    /// What the service holds is damaged; a repeat does not help.
     CloudHsmService "CloudHsmServiceException" 400 true,
     /// A tag, or a policy about tags, forbids it.
     CloudHsmTag "CloudHsmTagException" 400 true,
@@ -79,7 +79,7 @@ impl ErrorKind {
     /// The name by which a service knows it.
     pub const fn name_in(self, service: Service) -> &'static str {
         match (service, self) {
-            (Service::Tagging, Self::CloudHsmInternalFailure) => "InternalServiceException",
+            (Service::Tagging, Self::CloudHsmInternalFailure | Self::CloudHsmService) => "InternalServiceException",
             (Service::Tagging, Self::CloudHsmInvalidRequest | Self::CloudHsmTag) => "InvalidParameterException",
             (Service::Tagging, Self::Throttling) => "ThrottledException",
             _ => self.name(),
@@ -114,6 +114,11 @@ impl ApiError {
     /// `CloudHsmInternalFailureException`, retriable, with the cause for the log.
     pub fn internal(message: impl Into<String>, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { kind: ErrorKind::CloudHsmInternalFailure, message: message.into(), cause: Some(cause.into()) }
+    }
+
+    /// `CloudHsmServiceException`: what is there is damaged, and a repeat does not help; with the cause for the log.
+    pub fn damaged(message: impl Into<String>, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind: ErrorKind::CloudHsmService, ..Self::internal(message, cause) }
     }
 
     /// What went wrong.

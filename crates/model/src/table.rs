@@ -55,7 +55,12 @@ pub fn denial(operation: Operation, for_tags: bool) -> ErrorKind {
 pub fn errors(operation: Operation) -> Vec<ErrorKind> {
     use Operation as O;
     if operation.service() == Service::Tagging {
-        return vec![ErrorKind::CloudHsmInternalFailure, ErrorKind::CloudHsmInvalidRequest, ErrorKind::CloudHsmTag];
+        return vec![
+            ErrorKind::CloudHsmInternalFailure,
+            ErrorKind::CloudHsmInvalidRequest,
+            ErrorKind::CloudHsmService,
+            ErrorKind::CloudHsmTag,
+        ];
     }
     let mut errors = vec![
         ErrorKind::CloudHsmAccessDenied,
