@@ -39,6 +39,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 pub trait Api: Send + Sync {
     /// Answers a call.
     async fn call(&self, caller: &Caller, call: Call) -> Result<Reply, ApiError>;
+
+    /// Hears of a call that was refused here, though it is known who called.
+    async fn refused(&self, caller: &Caller, operation: Operation, error: &ApiError) {
+        let _ = (caller, operation, error);
+    }
 }
 
 /// The door of all regions behind one endpoint.
@@ -193,9 +198,15 @@ impl Front {
         let body = read_body(body).await?;
         let service = visit.target.operation.service().signing_name();
         let verified = self.verify(&claim, &visit.head, service, &body, &principal)?;
-        let call = decode_call(&verified, &visit.target, &body)?;
         let caller = visit.caller(&claim, &principal);
-        if only_reads(visit.target.operation) {
+        let call = match decode_call(&verified, &visit.target, &body) {
+            Ok(call) => call,
+            Err(error) => {
+                api.refused(&caller, visit.target.operation, &error).await;
+                return Err(error);
+            }
+        };
+        if visit.target.operation.only_reads() {
             return api.call(&caller, call).await;
         }
         let api = api.clone();
@@ -376,10 +387,6 @@ fn region_of_host(host: &str) -> Option<&str> {
     let name = host.split(':').next().unwrap_or(host);
     let labels = name.strip_suffix(".amazonaws.com").or_else(|| name.strip_suffix(".amazonaws.com.cn"))?;
     labels.strip_prefix("cloudhsmv2.").or_else(|| labels.strip_prefix("cloudhsmv2-fips."))
-}
-
-fn only_reads(operation: Operation) -> bool {
-    ["Describe", "List", "Get"].iter().any(|verb| operation.name().starts_with(verb))
 }
 
 fn set_the_clock(skew: i64) -> String {
