@@ -3,6 +3,7 @@
 //! ([`copy`]). The world is met through the seams of [`ports`] and the store; nothing here knows HTTP, TLS, SQL or a key.
 
 mod arn;
+mod audit;
 mod authorize;
 mod backup;
 mod blob;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use strongroom_model::call::{Call, Operation, Reply};
 use strongroom_model::time::DAY;
 use strongroom_model::{ApiError, Timestamp};
-use strongroom_store::control::{audit, idempotency, jobs};
+use strongroom_store::control::{idempotency, jobs};
 use strongroom_store::{StoreError, Tx, WriteError};
 
+use crate::audit::{self, Change};
 use crate::authorize;
 use crate::caller::Caller;
 use crate::job::{self, Claim, JobKind};
@@ -123,7 +124,7 @@ pub(crate) async fn run(
         invocation_id,
         input_digest: stored::input_digest(call),
     });
-    let event = audit_input(call);
+    let change = Change::new(region, call);
     let (region_in, caller_in, call_in) = (region.clone(), caller.clone(), call.clone());
     let committed = region
         .control
@@ -131,6 +132,7 @@ pub(crate) async fn run(
             let now = region_in.now();
             authorize::check_in(tx, &region_in, &caller_in, &call_in, now)?;
             if let Some(reply) = earlier_answer(tx, operation, key.as_ref(), now)? {
+                audit::append(tx, &region_in, &caller_in, &change, &reply, true, now)?;
                 return Ok((reply, Vec::new()));
             }
             let mut mutation = Mutation { tx, region: &region_in, caller: &caller_in, now, started: Vec::new() };
@@ -139,7 +141,7 @@ pub(crate) async fn run(
             if let Some(key) = &key {
                 idempotency::insert(tx, key, &stored::reply_to_text(&reply), now, now.plus(REMEMBERED))?;
             }
-            audit::append(tx, now, &audit_event(&region_in, &caller_in, operation, &event, now))?;
+            audit::append(tx, &region_in, &caller_in, &change, &reply, false, now)?;
             Ok::<_, Refusal>((reply, started))
         })
         .await;
@@ -162,37 +164,4 @@ fn earlier_answer(
     reply
         .map(Some)
         .ok_or_else(|| StoreError::Corrupt(format!("a stored answer of {} cannot be read", operation.name())).into())
-}
-
-/// The input as the audit event shows it.
-fn audit_input(call: &Call) -> serde_json::Value {
-    stored::to_json(call.clone().into_value())
-}
-
-/// An event in the shape of CloudTrail's.
-fn audit_event(
-    region: &Region,
-    caller: &Caller,
-    operation: Operation,
-    input: &serde_json::Value,
-    now: Timestamp,
-) -> String {
-    serde_json::json!({
-        "eventVersion": "1.09",
-        "eventTime": now.to_string(),
-        "eventSource": format!("{}.amazonaws.com", operation.service().action_prefix()),
-        "eventName": operation.name(),
-        "awsRegion": region.settings.name.as_str(),
-        "sourceIPAddress": caller.source_ip,
-        "userAgent": caller.user_agent,
-        "userIdentity": {
-            "arn": caller.principal,
-            "accountId": caller.account.as_str(),
-            "accessKeyId": caller.access_key,
-        },
-        "requestID": caller.request_id,
-        "requestParameters": input,
-        "readOnly": false,
-    })
-    .to_string()
 }

@@ -18,6 +18,7 @@ mod describe_hsm_endpoints;
 mod get_resource_policy;
 mod get_resources;
 mod initialize_cluster;
+mod list_audit_events;
 mod list_backup_contents;
 mod list_copies;
 mod list_subnets;
@@ -47,13 +48,13 @@ use crate::mutation::Refusal;
 use crate::region::Region;
 
 /// Hands a call to its operation; one that only reads once it is allowed, since a mutation asks in its transaction.
-pub(crate) async fn dispatch(region: &Arc<Region>, caller: &Caller, call: Call) -> Result<Reply, ApiError> {
+pub(crate) async fn dispatch(region: &Arc<Region>, caller: &Caller, call: &Call) -> Result<Reply, ApiError> {
     if call.operation().only_reads() {
-        authorize::check(region, caller, &call).await?;
+        authorize::check(region, caller, call).await?;
     }
     macro_rules! hand {
         ($($name:ident $file:ident),+ $(,)?) => {
-            match &call { $(Call::$name(input) => $file::run(region, caller, &call, input.clone()).await,)+ }
+            match call { $(Call::$name(input) => $file::run(region, caller, call, input.clone()).await,)+ }
         };
     }
     hand! {
@@ -73,6 +74,7 @@ pub(crate) async fn dispatch(region: &Arc<Region>, caller: &Caller, call: Call) 
         GetResourcePolicy get_resource_policy,
         GetResources get_resources,
         InitializeCluster initialize_cluster,
+        ListAuditEvents list_audit_events,
         ListBackupContents list_backup_contents,
         ListCopies list_copies,
         ListSubnets list_subnets,

@@ -1,4 +1,4 @@
-//! Owns the seams through which the engine meets the world: [`Clock`], [`Rng`], [`Spawn`], [`Hsms`] and [`Peers`] (the
+//! Owns the seams through which the engine meets the world: [`Clock`], [`Rng`], [`Spawn`], [`Signer`], [`Hsms`] and [`Peers`] (the
 //! store's are in its crate). Nothing else in this crate takes the time, draws a number, starts a task, reaches an HSM
 //! host or a peer, so that a test can stand in for each of them and regions can be simulated on one thread.
 
@@ -33,6 +33,14 @@ pub trait Rng: Send + Sync {
 pub trait Spawn: Send + Sync {
     /// Runs the future to its end, beside everything else.
     fn spawn(&self, task: BoxFuture<'static, ()>);
+}
+
+/// Signs the audit trail, with a key (Ed25519) that a region has for this alone.
+pub trait Signer: Send + Sync {
+    /// The signature of a message.
+    fn sign(&self, message: &[u8]) -> Vec<u8>;
+    /// The public key, 32 bytes.
+    fn public_key(&self) -> Vec<u8>;
 }
 
 /// Why a call of the HSM host failed.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use strongroom_model::call::{Call, Reply};
+use strongroom_model::call::{Call, Operation, Reply};
 use strongroom_model::id::base32;
 use strongroom_model::time::DAY;
 use strongroom_model::{AccountId, ApiError, RegionId, RegionName, Timestamp};
@@ -14,17 +14,20 @@ use strongroom_store::control::copies;
 use strongroom_store::{Blobs, Database, StoreError, WriteError};
 use tokio::sync::Notify;
 
+use crate::audit::{Entry, Trail};
 use crate::caller::Caller;
 use crate::copy::destination::{Checks, PeerSession};
 use crate::copy::source::{FirstAnswers, Sessions};
-use crate::ports::{Clock, Hsms, Peer, Peers, Rng, Spawn};
-use crate::{job, operation, outbox, subnet};
+use crate::ports::{Clock, Hsms, Peer, Peers, Rng, Signer, Spawn};
+use crate::{audit, job, operation, outbox, subnet};
 
 /// What is decided for a region from outside.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The region's name.
     pub name: RegionName,
+    /// The account of those who operate the region: its callers read the whole audit trail.
+    pub operator: AccountId,
     /// The /24 in which HSMs get their addresses.
     pub network: [u8; 3],
     /// Milliseconds until the source of a copy gives up.
@@ -44,6 +47,7 @@ impl Settings {
     pub fn new(name: RegionName, network: [u8; 3]) -> Self {
         Self {
             name,
+            operator: AccountId::new("000000000000"),
             network,
             copy_deadline: DAY,
             announce_wait: Duration::from_millis(250),
@@ -81,6 +85,8 @@ pub struct Parts {
     pub hsms: Arc<dyn Hsms>,
     /// The paired regions.
     pub peers: Arc<dyn Peers>,
+    /// What signs the audit trail.
+    pub signer: Arc<dyn Signer>,
 }
 
 /// A running region.
@@ -94,13 +100,15 @@ pub struct Region {
     pub(crate) spawn: Arc<dyn Spawn>,
     pub(crate) hsms: Arc<dyn Hsms>,
     pub(crate) peers: Arc<dyn Peers>,
-    /// This life of this process, in the leases that it takes.
+    pub(crate) signer: Arc<dyn Signer>,
+    /// This life of this process, in the leases that it takes and the events that it writes.
     pub(crate) owner: String,
     /// Jobs may have become due.
     pub(crate) wake: Notify,
     pub(crate) sessions: Sessions,
     pub(crate) first_answers: FirstAnswers,
     pub(crate) checks: Checks,
+    pub(crate) trail: Trail,
     stopping: AtomicBool,
 }
 
@@ -122,29 +130,40 @@ impl Region {
             spawn: parts.spawn,
             hsms: parts.hsms,
             peers: parts.peers,
+            signer: parts.signer,
             owner: base32(&life, 25),
             wake: Notify::new(),
             sessions: Sessions::default(),
             first_answers: FirstAnswers::default(),
             checks: Checks::default(),
+            trail: Trail::default(),
             stopping: AtomicBool::new(false),
         });
         let name = region.settings.name.clone();
         let defaults = region.control.write(move |tx| subnet::ensure_defaults(tx, &name)).await;
         defaults.map(drop).map_err(WriteError::flatten)?;
         job::recover(&region).await?;
+        region.spawn.spawn(Box::pin(audit::write(region.clone())));
         region.spawn.spawn(Box::pin(job::run_due(region.clone())));
         region.spawn.spawn(Box::pin(outbox::follow(region.clone())));
         region.spawn.spawn(Box::pin(job::sweep(region.clone())));
         Ok(region)
     }
 
-    /// Answers a call.
+    /// Answers a call, and leaves an event of it in the audit trail.
     ///
     /// # Errors
     /// What the caller is to read; the error's cause is for the log.
     pub async fn call(self: &Arc<Self>, caller: &Caller, call: Call) -> Result<Reply, ApiError> {
-        operation::dispatch(self, caller, call).await
+        let entry = Entry::begin(self, caller, call.operation(), Some(&call)).await;
+        let outcome = operation::dispatch(self, caller, &call).await;
+        entry.end(outcome.as_ref().err());
+        outcome
+    }
+
+    /// Leaves an event of a call that was refused before it came here, though it was known who called.
+    pub async fn record_refused(&self, caller: &Caller, operation: Operation, error: &ApiError) {
+        Entry::begin(self, caller, operation, None).await.end(Some(error));
     }
 
     /// The answering side of a connection that a peer has opened.
@@ -156,6 +175,15 @@ impl Region {
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.wake.notify_waiters();
+        self.trail.stop();
+    }
+
+    /// Makes durable what the audit trail still lacks, and signs it: after [`stop`](Self::stop), and the last call.
+    ///
+    /// # Errors
+    /// When the control store fails; what it lacks is lost with the process.
+    pub async fn close_trail(&self) -> Result<(), StoreError> {
+        audit::close(self).await
     }
 
     /// The region's name.

@@ -317,3 +317,25 @@ async fn a_region_takes_copies_of_the_accounts_that_it_accepts() {
     assert!(reason.text.ends_with(&format!("takes no copies of account {OWNER} from {}", NAMES[0])), "{reason:?}");
     assert!(backups_by(&world, 1, "states", "READY").await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_account_reads_its_own_events_only() {
+    let world = World::start(Faults::new(None), 1).await;
+    let other = user(OTHER, "bob", &[&allow(r#""*""#, r#""*""#, "{}")]);
+    world.call(0, Call::DescribeClusters(Default::default())).await;
+    ask(&world, &other, Call::DescribeClusters(Default::default())).await.unwrap();
+    let list = |caller: Caller| {
+        let region = world.region(0);
+        async move {
+            let listed = region.call(&caller, Call::ListAuditEvents(Default::default())).await.unwrap();
+            let Reply::ListAuditEvents(listed) = listed else { unreachable!() };
+            listed.events.into_iter().map(|event| event.event).collect::<Vec<_>>()
+        }
+    };
+    // The events of reads come within a second.
+    let all =
+        world.wait("both events", async || Some(list(caller(None)).await).filter(|events| events.len() >= 2)).await;
+    assert!(all.iter().any(|event| event.contains(OTHER)) && all.iter().any(|event| event.contains(OWNER)));
+    let own = list(other).await;
+    assert!(!own.is_empty() && own.iter().all(|event| event.contains(OTHER) && !event.contains(OWNER)), "{own:?}");
+}

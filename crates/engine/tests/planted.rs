@@ -146,6 +146,7 @@ impl World {
             spawn: Arc::new(TestSpawn),
             hsms: Arc::new(hsms),
             peers: Arc::new(NoPeers),
+            signer: Arc::new(support::TestSigner),
         };
         let region = Region::start(parts, id).await.unwrap();
         Self { _folder: folder, region, database, vault, disk }

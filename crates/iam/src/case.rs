@@ -52,7 +52,12 @@ enum OneOrMany {
 #[derive(Debug)]
 pub enum Outcome {
     /// A decision.
-    Decided(Decision),
+    Decided {
+        /// What was decided.
+        decision: Decision,
+        /// The Sid of the statement that decided.
+        sid: Option<String>,
+    },
     /// A document cannot be read.
     Invalid(Fault),
 }
@@ -61,9 +66,9 @@ impl Outcome {
     /// `allow`, `implicit_deny`, `explicit_deny` or `invalid_policy`.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Decided(Decision::Allow(_)) => "allow",
-            Self::Decided(Decision::Deny(denial)) if denial.statement.is_some() => "explicit_deny",
-            Self::Decided(Decision::Deny(_)) => "implicit_deny",
+            Self::Decided { decision: Decision::Allow(_), .. } => "allow",
+            Self::Decided { decision: Decision::Deny(denial), .. } if denial.statement.is_some() => "explicit_deny",
+            Self::Decided { .. } => "implicit_deny",
             Self::Invalid(_) => "invalid_policy",
         }
     }
@@ -71,10 +76,24 @@ impl Outcome {
     /// The statement that decided.
     pub fn statement(&self) -> Option<StatementRef> {
         match self {
-            Self::Decided(Decision::Allow(by)) => *by,
-            Self::Decided(Decision::Deny(denial)) => denial.statement,
+            Self::Decided { decision, .. } => deciding(decision),
             Self::Invalid(_) => None,
         }
+    }
+
+    /// Its Sid, if it has one.
+    pub fn sid(&self) -> Option<&str> {
+        match self {
+            Self::Decided { sid, .. } => sid.as_deref(),
+            Self::Invalid(_) => None,
+        }
+    }
+}
+
+fn deciding(decision: &Decision) -> Option<StatementRef> {
+    match decision {
+        Decision::Allow(by) => *by,
+        Decision::Deny(denial) => denial.statement,
     }
 }
 
@@ -89,10 +108,10 @@ impl Case {
 
     /// Decides it.
     pub fn run(&self) -> Outcome {
-        self.decide().map_or_else(Outcome::Invalid, Outcome::Decided)
+        self.decide().unwrap_or_else(Outcome::Invalid)
     }
 
-    fn decide(&self) -> Result<Decision, Fault> {
+    fn decide(&self) -> Result<Outcome, Fault> {
         let is_trust = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"].contains(&self.action.as_str());
         let identity = documents(&self.identity_policies, Kind::Identity, "identity_policies")?;
         let one = |raw: &Option<Box<RawValue>>, kind, name| {
@@ -124,13 +143,15 @@ impl Case {
             resource: resource.as_ref().filter(|_| !is_trust),
             trust: resource.as_ref().filter(|_| is_trust),
         };
-        Ok(policies.decide(&Request {
+        let decision = policies.decide(&Request {
             caller: &caller,
             action: &self.action,
             resource: &self.resource,
             resource_account: &self.resource_account,
             context: &context,
-        }))
+        });
+        let sid = deciding(&decision).and_then(|by| policies.document(by)?.sid(by.statement)).map(str::to_owned);
+        Ok(Outcome::Decided { decision, sid })
     }
 }
 

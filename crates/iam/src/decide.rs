@@ -133,6 +133,17 @@ impl Policies<'_> {
         all.chain(one.into_iter().flatten()).any(Document::reads_context)
     }
 
+    /// The document that a statement is of.
+    pub fn document(&self, of: StatementRef) -> Option<&Document> {
+        match of.layer {
+            Layer::Identity => self.identity.get(of.policy).copied(),
+            Layer::Resource => self.resource,
+            Layer::Boundary => self.boundary,
+            Layer::Session => self.session?.get(of.policy).copied(),
+            Layer::Trust => self.trust,
+        }
+    }
+
     /// Decides a request.
     pub fn decide(&self, request: &Request<'_>) -> Decision {
         let action = request.action.to_ascii_lowercase();

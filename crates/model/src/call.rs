@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::audit::AuditEvent;
 use crate::backup::{Backup, DestinationBackup};
 use crate::cluster::{BackupRetentionPolicy, Cluster, ClusterMode, ClusterState, NetworkType};
 use crate::copy::{BackupContent, Copy, HsmEndpoint};
@@ -11,6 +12,7 @@ use crate::id::{BackupId, ClusterId, CopyId, EniId, HsmId, RegionName, SubnetId,
 use crate::record::{Mismatch, Record};
 use crate::subnet::Subnet;
 use crate::tag::{FailureInfo, ResourceTagMapping, Tag, TagFilter};
+use crate::time::Timestamp;
 use crate::value::Value;
 
 /// Filters of the Describe calls: name to values.
@@ -79,11 +81,6 @@ macro_rules! calls {
                 match self { $(Self::$name => stringify!($name)),+ }
             }
 
-            /// Whether it only reads: by its verb, as AWS's own names have it.
-            pub fn only_reads(self) -> bool {
-                ["Describe", "List", "Get"].iter().any(|verb| self.name().starts_with(verb))
-            }
-
             /// Whose operation it is.
             pub const fn service(self) -> Service {
                 match self { $(Self::$name => Service::$service),+ }
@@ -102,6 +99,11 @@ macro_rules! calls {
             /// The engine's file that decides it, without its ending.
             pub const fn file(self) -> &'static str {
                 match self { $(Self::$name => $file),+ }
+            }
+
+            /// Whether it changes nothing.
+            pub fn only_reads(self) -> bool {
+                ["Describe", "List", "Get"].iter().any(|verb| self.name().starts_with(verb))
             }
 
             /// Finds an operation of a service by name.
@@ -182,6 +184,7 @@ calls! {
     Strongroom AddSubnet AddSubnetRequest AddSubnetResponse "add_subnet",
     Strongroom DescribeCopy DescribeCopyRequest DescribeCopyResponse "describe_copy",
     Strongroom DescribeHsmEndpoints DescribeHsmEndpointsRequest DescribeHsmEndpointsResponse "describe_hsm_endpoints",
+    Strongroom ListAuditEvents ListAuditEventsRequest ListAuditEventsResponse "list_audit_events",
     Strongroom ListBackupContents ListBackupContentsRequest ListBackupContentsResponse "list_backup_contents",
     Strongroom ListCopies ListCopiesRequest ListCopiesResponse "list_copies",
     Strongroom ListSubnets ListSubnetsRequest ListSubnetsResponse "list_subnets",
@@ -384,6 +387,33 @@ crate::record! {
         "ClusterCertificate" cluster_certificate: Option<String>,
         /// `sha256:` and the hex digest of the cluster certificate's SubjectPublicKeyInfo.
         "ClusterKeyDigest" cluster_key_digest: Option<String>,
+    }
+
+    /// Input of `ListAuditEvents`.
+    pub struct ListAuditEventsRequest {
+        /// None of calls before this.
+        "Since" since: Option<Timestamp>,
+        /// None of calls at this time or after it.
+        "Until" until: Option<Timestamp>,
+        "EventName" event_name: Option<String>,
+        /// The ARN of who called.
+        "Principal" principal: Option<String>,
+        /// Only calls that failed.
+        "ErrorsOnly" errors_only: Option<bool>,
+        "NewestFirst" newest_first: Option<bool>,
+        /// Only events with a higher number.
+        "AfterSeq" after_seq: Option<i64>,
+        "NextToken" next_token: Option<String>,
+        "MaxResults" max_results: Option<i64>,
+    }
+    /// Output of `ListAuditEvents`: a page may hold fewer than were asked for, or none, and yet have a token.
+    pub struct ListAuditEventsResponse {
+        "Events" events: Vec<AuditEvent>,
+        /// The number of the newest event that there is.
+        "LastSeq" last_seq: i64,
+        /// The hex digits of the key (Ed25519) that signs this region's trail.
+        "PublicKey" public_key: String,
+        "NextToken" next_token: Option<String>,
     }
 
     /// Input of `ListBackupContents`.

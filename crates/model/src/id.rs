@@ -25,6 +25,17 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|n| char::from(b"0123456789abcdef"[usize::from(n)])).collect()
 }
 
+/// Sixteen bytes in the form of a UUID of version 4: `8c1f0c1e-52b0-4d0e-9a83-6d5a64a0e0a7`.
+pub fn uuid(mut bytes: [u8; 16]) -> String {
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut id = hex(&bytes);
+    for at in [20, 16, 12, 8] {
+        id.insert(at, '-');
+    }
+    id
+}
+
 macro_rules! text_id {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
@@ -141,6 +152,12 @@ mod tests {
     fn base32_is_rfc4648_lower_case() {
         assert_eq!(base32(b"foobar", 9), "mzxw6ytbo");
         assert_eq!(base32(&[0xff; 7], 11), "77777777777");
+    }
+
+    #[test]
+    fn ids_have_the_form_of_uuids() {
+        assert_eq!(uuid([0xff; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(uuid([0; 16]), "00000000-0000-4000-8000-000000000000");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! table of shapes that both wire protocols read. No clock, no I/O, no dependency on a runtime: a [`Timestamp`] is only
 //! ever given, never taken here.
 
+pub mod audit;
 pub mod backup;
 pub mod call;
 pub mod cluster;

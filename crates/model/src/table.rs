@@ -249,6 +249,12 @@ const STRONGROOM: &[Row] = &[
         "DescribeHsmEndpointsResponse",
         "ClusterId! State!:ClusterState Endpoints!:HsmEndpoints ClusterCertificate:Cert ClusterKeyDigest:Digest",
     ),
+    structure(
+        "ListAuditEventsRequest",
+        "Since:Timestamp Until:Timestamp EventName:String Principal:String ErrorsOnly:Boolean NewestFirst:Boolean \
+         AfterSeq:Count NextToken MaxResults:MaxSize",
+    ),
+    structure("ListAuditEventsResponse", "Events!:AuditEvents LastSeq!:Count PublicKey!:String NextToken"),
     structure("ListBackupContentsRequest", "BackupIds NextToken MaxResults:MaxSize"),
     structure("ListBackupContentsResponse", "Backups!:BackupContents NextToken"),
     structure("ListCopiesRequest", "States:CopyStates NextToken MaxResults:MaxSize"),
@@ -256,6 +262,8 @@ const STRONGROOM: &[Row] = &[
     structure("ListSubnetsRequest", ""),
     structure("ListSubnetsResponse", "Subnets!"),
     // Structures.
+    structure("AuditEvent", "Seq!:Count Writer!:String N!:Count Hash:String Event!:String Signature:AuditSignature"),
+    structure("AuditSignature", "Hash!:String At!:Timestamp KeyId!:String Signature!:String"),
     structure(
         "BackupContent",
         "BackupId! State!:String Cause:String Origin!:String CreatedAt!:Timestamp OpenedAt:Timestamp Users:Count \
@@ -276,6 +284,7 @@ const STRONGROOM: &[Row] = &[
     structure("HsmEndpoint", "HsmId! EniIp!:IpAddress Address!:String Port!:Port Sni!:String State!:HsmState"),
     structure("Subnet", "SubnetId! VpcId! AvailabilityZone!:ExternalAz Origin!:SubnetOrigin"),
     // Lists.
+    list("AuditEvents", "AuditEvent"),
     list("BackupContents", "BackupContent"),
     list("BackupIds", "BackupId").between(1, 100),
     list("Copies", "Copy"),

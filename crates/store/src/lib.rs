@@ -8,6 +8,7 @@
 pub mod sql;
 
 pub mod blob;
+pub mod chain;
 pub mod control;
 pub mod error;
 pub mod lock;

@@ -18,8 +18,8 @@ use crate::layout::Layout;
 use crate::log::Form;
 use crate::problem::{Exit, Problem};
 use crate::{
-    backups, ca, check_config, cloudhsm_cli, configure, copies, dev, host, log, quickstart, region_command, seams,
-    subnet,
+    audit, backups, ca, check_config, cloudhsm_cli, configure, copies, dev, host, log, policy, quickstart,
+    region_command, seams, subnet,
 };
 
 /// The commands, as people look for them.
@@ -32,8 +32,9 @@ Try     dev  regions on this machine, for tests        quickstart  a cluster, a 
 Use     configure  write client files for a cluster    cloudhsm-cli  users, keys, signatures (both also by AWS's names: configure-cli, ...)
         ca  a customer CA without OpenSSL
 Watch   copies  what goes where, and how far           backups  what each holds, and when it was last opened
+        audit  who called what, and that nothing of it was changed
 Run     region  show, export and trust peers           subnet  state the VPC and zone of subnet ids
-Check   check-config  the file, before a start
+Check   check-config  the file, before a start              policy  documents, and what they decide
 Other   help  one command        version
 
 Options everywhere: --json, --utc, --color auto|always|never, -v, -vv, -q, --config FILE
@@ -99,6 +100,12 @@ enum Command {
     Copies(copies::Copies),
     /// What each holds, and when it was last opened
     Backups(backups::Backups),
+    /// Who called what, and that nothing of it was changed
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Documents, and what they decide
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Show, export and trust peers
     Region(region_command::Region),
     /// The file, before a start
@@ -197,6 +204,10 @@ fn dispatch(cli: Cli, began: Instant) -> Result<u8, Problem> {
         Command::Configure(command) => done(configure::run_configure(&command, &FromEnvironment, &mut io::stdout())),
         Command::Copies(command) => copies::run(&command, &style, &mut io::stdout()).map(|exit| exit as u8),
         Command::Backups(command) => done(backups::run(&command, &style, &mut io::stdout())),
+        Command::Audit(command) => audit::run(&command, &style, &mut io::stdout()).map(|exit| exit as u8),
+        Command::Policy(command) => {
+            policy::run(&command, &style, &mut io::stdout(), &mut io::stderr()).map(|exit| exit as u8)
+        }
         Command::Region(command) => done(region_command::run(&command, &style, &mut io::stdout(), &mut io::stderr())),
         Command::CheckConfig(command) => {
             let file = everywhere.config.as_deref();

@@ -85,6 +85,11 @@ impl Layout {
         self.keys.join(region.as_str()).join("root")
     }
 
+    /// The key that signs a region's audit trail.
+    pub fn audit_key(&self, region: &RegionName) -> PathBuf {
+        self.keys.join(region.as_str()).join("audit")
+    }
+
     /// The regions that a region trusts.
     pub fn peers(&self, region: &RegionName) -> PathBuf {
         self.keys.join(region.as_str()).join("peers")

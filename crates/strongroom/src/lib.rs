@@ -2,6 +2,8 @@
 //! run on and decides nothing of the service itself.
 
 pub mod api_client;
+pub mod audit;
+pub mod audit_key;
 pub mod aws_config;
 pub mod backups;
 pub mod ca;
@@ -21,6 +23,7 @@ pub mod layout;
 pub mod log;
 pub mod monitoring;
 pub mod peer_link;
+pub mod policy;
 pub mod port_holder;
 pub mod problem;
 pub mod quickstart;

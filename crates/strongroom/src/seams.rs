@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use strongroom_engine::ports;
 use strongroom_model::Timestamp;
-use strongroom_model::id::hex;
+pub use strongroom_model::id::uuid;
 
 /// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,17 +60,6 @@ pub fn seed_early() {
     std::thread::spawn(random::<1>);
 }
 
-/// Sixteen bytes in the form of a UUID of version 4: `8c1f0c1e-52b0-4d0e-9a83-6d5a64a0e0a7`.
-pub fn uuid(mut bytes: [u8; 16]) -> String {
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let mut id = hex(&bytes);
-    for at in [20, 16, 12, 8] {
-        id.insert(at, '-');
-    }
-    id
-}
-
 impl ports::Rng for SystemRng {
     fn fill(&self, bytes: &mut [u8]) {
         aws_lc_rs::rand::fill(bytes).expect("aws-lc aborts rather than fails without entropy");
@@ -91,16 +80,5 @@ impl Tasks {
 impl ports::Spawn for Tasks {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         self.0.spawn(task);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_have_the_form_of_uuids() {
-        assert_eq!(uuid([0xff; 16]), "ffffffff-ffff-4fff-bfff-ffffffffffff");
-        assert_eq!(uuid([0; 16]), "00000000-0000-4000-8000-000000000000");
     }
 }

@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use futures_util::future::BoxFuture;
 use strongroom_engine::copy::message::{Answer, Message};
-use strongroom_engine::ports::{Clock, Peer, PeerConnection, PeerDown, Peers, Rng, Spawn};
+use strongroom_engine::ports::{Clock, Peer, PeerConnection, PeerDown, Peers, Rng, Signer, Spawn};
 use strongroom_engine::{Authority, Caller, Parts, PeerSession, Region, Settings};
 use strongroom_model::call::{Call, Reply};
 use strongroom_model::{AccountId, ApiError, BlobId, ErrorKind, RegionId, RegionName, Timestamp};
@@ -82,6 +83,24 @@ pub struct TestSpawn;
 impl Spawn for TestSpawn {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         tokio::spawn(task);
+    }
+}
+
+/// A key that is the same in every life.
+pub struct TestSigner;
+
+impl TestSigner {
+    fn key() -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()
+    }
+}
+
+impl Signer for TestSigner {
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
+        Self::key().sign(message).as_ref().to_vec()
+    }
+    fn public_key(&self) -> Vec<u8> {
+        Self::key().public_key().as_ref().to_vec()
     }
 }
 
@@ -385,6 +404,7 @@ impl World {
                 cut: self.line_cut.clone(),
                 accepted: self.accepted.clone(),
             }),
+            signer: Arc::new(TestSigner),
         }
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::{backup, call, cluster, copy, hsm, subnet, tag};
+use crate::{audit, backup, call, cluster, copy, hsm, subnet, tag};
 
 fn names(shape: &str) -> Vec<&'static str> {
     let index = api().find(shape).unwrap_or_else(|| panic!("the table has no {shape}"));
@@ -18,6 +18,8 @@ fn names(shape: &str) -> Vec<&'static str> {
 #[test]
 fn records_have_the_members_of_the_table_in_its_order() {
     let nested = [
+        ("AuditEvent", audit::AuditEvent::MEMBERS),
+        ("AuditSignature", audit::AuditSignature::MEMBERS),
         ("Backup", backup::Backup::MEMBERS),
         ("BackupContent", copy::BackupContent::MEMBERS),
         ("BackupRetentionPolicy", cluster::BackupRetentionPolicy::MEMBERS),

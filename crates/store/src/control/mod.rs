@@ -23,7 +23,7 @@ use crate::error::StoreError;
 use crate::migrate::Schema;
 
 /// The migrations of the control store.
-pub const SCHEMA: Schema = Schema { migrations: &[include_str!("0001.sql")] };
+pub const SCHEMA: Schema = Schema { migrations: &[include_str!("0001.sql"), include_str!("0002.sql")] };
 
 /// A page of a list: its rows, and the position after which it goes on, if it does.
 #[derive(Clone, Debug)]

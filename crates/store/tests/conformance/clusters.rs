@@ -1,14 +1,15 @@
 //! Clusters, their HSMs and tags; answers by invocation id; the rows about the region itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use strongroom_model::cluster::ClusterState;
 use strongroom_model::tag::TAGS_MAX;
 use strongroom_model::{AccountId, BackupId, ClusterId, EniId, HsmId, SubnetId, Tag, Timestamp, VpcId};
+use strongroom_store::control::audit::{self, Record};
 use strongroom_store::control::clusters::{self, Cluster, Query};
 use strongroom_store::control::hsms::{self, Hsm};
 use strongroom_store::control::idempotency::{self, Key};
-use strongroom_store::control::{alarms, audit, meta, tags};
+use strongroom_store::control::{alarms, meta, tags};
 use strongroom_store::{StoreError, Tx, WriteError};
 
 use crate::executor::{Contender, Executor, Failure, ROUNDS, race, winners};
@@ -213,7 +214,7 @@ fn call(key: Key, answer: String) -> Contender<String> {
         if let Some(answer) = idempotency::find(tx, &key, at(10))? {
             return Ok(answer);
         }
-        audit::append(tx, at(10), &answer)?;
+        audit::append(tx, "writer", &[Record { at: at(10), event: answer.clone() }])?;
         idempotency::insert(tx, &key, &answer, at(0), at(20))?;
         Ok(answer.clone())
     })
@@ -227,7 +228,7 @@ pub fn answer_is_given_once<E: Executor>() {
         let answers: Vec<_> = race(&store, contenders.into()).into_iter().map(Result::unwrap).collect();
         assert_eq!(answers[0], answers[1]);
     }
-    assert_eq!(store.get(|tx| audit::page(tx, 0, 1_000)).len(), usize::from(ROUNDS));
+    assert_eq!(store.get(|tx| audit::after(tx, 0, 1_000)).len(), usize::from(ROUNDS));
 }
 
 /// The same id with another input is another call, never an error.
@@ -316,23 +317,6 @@ pub fn pages_show_each_row_once<E: Executor>() {
     assert_eq!(walk(Query { vpc_ids, ..Query::default() }), expected(|n| n % 2 == 1));
     let cluster_ids = Some([3, 4, 5, 3, 99].map(|n| ClusterId::from_bytes([n; 7])).to_vec());
     assert_eq!(walk(Query { cluster_ids, ..Query::default() }), expected(|n| (3..=5).contains(&n)));
-}
-
-/// Events have the order of their commits, and a row that was undone leaves no event.
-pub fn audit_is_numbered_in_order<E: Executor>() {
-    let store = E::control();
-    let contenders = (0..6).map(|n| -> Contender<()> {
-        Box::new(move |tx| {
-            audit::append(tx, at(0), &format!("event {n}"))?;
-            if n % 3 == 0 { Err(Failure::Refused) } else { Ok(()) }
-        })
-    });
-    race(&store, contenders.collect());
-    let events = store.get(|tx| audit::page(tx, 0, 100));
-    let numbers: Vec<_> = events.iter().map(|e| e.0).collect();
-    assert!(numbers.is_sorted() && numbers.len() == 4, "{events:?}");
-    let texts: BTreeSet<_> = events.iter().map(|e| e.1.as_str()).collect();
-    assert_eq!(texts, ["event 1", "event 2", "event 4", "event 5"].into());
 }
 
 /// Each column keeps its value, the ones of several values too.

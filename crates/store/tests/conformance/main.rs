@@ -2,6 +2,7 @@
 //! A test is written once, over [`executor::Executor`]; another database joins by implementing that and adding one line at
 //! the end of this file.
 
+mod audit;
 mod backups;
 mod clusters;
 mod copies;
@@ -13,6 +14,10 @@ mod vault;
 macro_rules! conformance {
     ($name:ident: $executor:ty) => {
         conformance! { $name: $executor;
+            audit {
+                events_are_numbered_in_order, writers_have_a_chain_each, closures_that_run_again_chain_once,
+                heads_are_signed_once, events_from_before_the_chain_stay_readable,
+            }
             backups {
                 cause_is_unique_in_a_cluster, copy_is_unique_in_its_region, restore_or_purge, ready_or_failed,
                 pin_or_purge, pinned_blob_is_not_doomed, retention_spares_the_newest, pages_show_each_row_once,
@@ -22,7 +27,7 @@ macro_rules! conformance {
                 first_hsm_is_one, addresses_are_not_shared, cluster_goes_or_gets_an_hsm, tags_are_at_most_fifty, tags_keep_their_order,
                 initialized_by_the_csr_that_was_checked, active_needs_both, answer_is_given_once,
                 other_input_is_another_call, answers_end, outbox_cursor_moves_once, alarm_stays_as_it_began,
-                pages_show_each_row_once, audit_is_numbered_in_order, row_comes_back_as_it_was,
+                pages_show_each_row_once, row_comes_back_as_it_was,
             }
             copies {
                 settled_once, abandoned_is_corrected_by_a_receipt, lost_is_sent_again, receipt_numbers_have_no_gap,

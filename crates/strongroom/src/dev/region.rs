@@ -13,13 +13,14 @@ use async_trait::async_trait;
 use strongroom_engine::ports::{Clock, HsmsCode, Rng};
 use strongroom_engine::{Caller, Pace, Parts, Region, Settings};
 use strongroom_link::host::{Hello, PublicKey};
-use strongroom_model::{ApiError, Call, ErrorKind, RegionId, RegionName, Reply};
+use strongroom_model::{ApiError, Call, ErrorKind, Operation, RegionId, RegionName, Reply};
 use strongroom_store::control::{self, meta};
 use strongroom_store::{Database, Directory, StoreError, WriteError};
 use tokio::net::TcpListener;
 use tokio::sync::SetOnce;
 
 use super::folder::RegionEntry;
+use crate::audit_key::AuditKey;
 use crate::files;
 use crate::hsms::{HsmHost, Known};
 use crate::http::Api;
@@ -58,21 +59,29 @@ impl Door {
     pub(super) fn region(&self) -> Option<&Arc<Region>> {
         self.region.get()
     }
+
+    async fn started(&self) -> Result<&Arc<Region>, ApiError> {
+        if let Some(region) = self.region.get() {
+            return Ok(region);
+        }
+        tokio::time::timeout(CALL_WAIT, self.region.wait()).await.map_err(|_| {
+            let text = format!("{} is still starting. Repeat the call.", self.name);
+            ApiError::new(ErrorKind::ServiceUnavailable, text)
+        })
+    }
 }
 
 #[async_trait]
 impl Api for Door {
     async fn call(&self, caller: &Caller, call: Call) -> Result<Reply, ApiError> {
-        let region = match self.region.get() {
-            Some(region) => region,
-            None => tokio::time::timeout(CALL_WAIT, self.region.wait()).await.map_err(|_| {
-                ApiError::new(
-                    ErrorKind::ServiceUnavailable,
-                    format!("{} is still starting. Repeat the call.", self.name),
-                )
-            })?,
-        };
-        region.call(caller, call).await
+        self.started().await?.call(caller, call).await
+    }
+
+    async fn refused(&self, caller: &Caller, operation: Operation, error: &ApiError) {
+        // A region that does not start hears of no call.
+        if let Ok(region) = self.started().await {
+            region.record_refused(caller, operation, error).await;
+        }
     }
 }
 
@@ -204,6 +213,10 @@ impl Greeted {
             let written = control.write(move |tx| meta::put_region(tx, &now)).await;
             written.map(drop).map_err(|e| failed(WriteError::flatten(e)))?;
         }
+        let signer = match settings.ephemeral {
+            true => AuditKey::in_memory(),
+            false => AuditKey::load_or_make(&layout.audit_key(&name))?,
+        };
         let blobs = Directory::open(&layout.blobs(&name)).map_err(failed)?;
         let parts = Parts {
             settings: settings.of(&name, network),
@@ -214,6 +227,7 @@ impl Greeted {
             spawn: Arc::new(Tasks::current()),
             hsms: host,
             peers: Arc::new(links),
+            signer: Arc::new(signer),
         };
         let region = Region::start(parts, region_id).await.map_err(failed)?;
         tokio::spawn(let_peers_in(link, identity, trust, region.clone()));
@@ -229,6 +243,8 @@ pub(super) struct DevSettings {
     pub pace: Pace,
     pub legacy_hsm_types: bool,
     pub copy_max_rate: Option<u64>,
+    /// Keys are in memory only.
+    pub ephemeral: bool,
 }
 
 impl DevSettings {

@@ -86,6 +86,7 @@ impl Running {
             pace: decided.pace,
             legacy_hsm_types: decided.legacy_hsm_types,
             copy_max_rate: copy_max_rate(),
+            ephemeral: decided.ephemeral,
         };
         let regions = start_regions(opened, &doors, &host, settings).await?;
         Ok(Self { url, file, is_new, front, serving, watch, monitoring, stop, host, regions, stores, _lock: lock })
@@ -135,7 +136,7 @@ impl Running {
             .help("start again; with --data DIR keys outlive a host that ends")
     }
 
-    /// Ends in order: no further job, calls under way, the HSM host.
+    /// Ends in order: no further job, calls under way, what the audit trails lack, the HSM host.
     pub(super) async fn stop(self) {
         self.watch.stop();
         self.regions.iter().for_each(|region| region.stop());
@@ -143,6 +144,11 @@ impl Running {
         let _ = self.stop.send(());
         if let Err(panic) = self.serving.await {
             tracing::error!(kind = "dev", "the server ended early: {panic}");
+        }
+        for region in &self.regions {
+            if let Err(error) = region.close_trail().await {
+                tracing::error!(kind = "audit", region = %region.name(), "events of the last second are lost: {error}");
+            }
         }
         self.host.stop().await;
         if let Some((_, serving)) = self.monitoring {

@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry;
 use strongroom_engine::Caller;
 use strongroom_engine::ports::Clock;
 use strongroom_model::time::{HOUR, MINUTE, SECOND};
-use strongroom_model::{ApiError, Call, ErrorKind, Reply, Timestamp};
+use strongroom_model::{ApiError, Call, ErrorKind, Operation, Reply, Timestamp};
 use strongroom_wire::sigv4::{self, Claim, Expected};
 use strongroom_wire::{Answer, BODY_MAX, DecodeError, Head, Target, Verified, decode_call, front};
 
@@ -39,6 +39,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 pub trait Api: Send + Sync {
     /// Answers a call.
     async fn call(&self, caller: &Caller, call: Call) -> Result<Reply, ApiError>;
+
+    /// Hears of a call that was refused here, though it is known who called.
+    async fn refused(&self, caller: &Caller, operation: Operation, error: &ApiError) {
+        let _ = (caller, operation, error);
+    }
 }
 
 /// The door of all regions behind one endpoint.
@@ -193,8 +198,14 @@ impl Front {
         let body = read_body(body).await?;
         let service = visit.target.operation.service().signing_name();
         let verified = self.verify(&claim, &visit.head, service, &body, &principal)?;
-        let call = decode_call(&verified, &visit.target, &body)?;
         let caller = visit.caller(&claim, &principal);
+        let call = match decode_call(&verified, &visit.target, &body) {
+            Ok(call) => call,
+            Err(error) => {
+                api.refused(&caller, visit.target.operation, &error).await;
+                return Err(error);
+            }
+        };
         if visit.target.operation.only_reads() {
             return api.call(&caller, call).await;
         }
