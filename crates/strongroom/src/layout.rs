@@ -44,6 +44,16 @@ impl Layout {
         self.data.join("dev.lock")
     }
 
+    /// The accounts, a file for each.
+    pub fn identity(&self) -> PathBuf {
+        self.data.join("identity")
+    }
+
+    /// The key that secrets of accounts are sealed under.
+    pub fn identity_key(&self) -> PathBuf {
+        self.keys.join("identity")
+    }
+
     /// The HSM host's socket; `None` if the path is too long for one.
     pub fn socket(&self) -> Option<PathBuf> {
         let path = self.data.join("hsm.sock");

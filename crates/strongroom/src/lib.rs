@@ -19,6 +19,7 @@ pub mod host;
 pub mod hsms;
 pub mod http;
 pub mod human;
+pub mod identity;
 pub mod layout;
 pub mod log;
 pub mod monitoring;

@@ -87,6 +87,7 @@ pub struct Verified {
     region: String,
     signed_at: Timestamp,
     session_token: Option<String>,
+    covers_session_token: bool,
     body_digest: [u8; 32],
 }
 
@@ -147,14 +148,20 @@ impl Claim {
             let expected = key.sign(&string_to_sign(&self.signed_at, &self.scope, &request));
             bool::from(expected[..].ct_eq(&self.signature))
         };
-        if !unsigned_parameters.iter().any(matches) {
+        let Some(matched) = unsigned_parameters.iter().position(|unsigned| matches(&unsigned)) else {
             return Err(mismatch());
-        }
+        };
+        let covers_session_token = self.session_token.is_none()
+            || match self.form {
+                Form::Header => self.signed_headers.split(';').any(|name| name.eq_ignore_ascii_case(SESSION_TOKEN)),
+                Form::Query { .. } => matched == 0,
+            };
         Ok(Verified {
             access_key_id: self.access_key_id.clone(),
             region: self.scope.region.clone(),
             signed_at,
             session_token: self.session_token.clone(),
+            covers_session_token,
             body_digest,
         })
     }
@@ -244,6 +251,11 @@ impl Verified {
     /// The session token that came along. It is not proved: hold it against the session of the access key.
     pub fn session_token(&self) -> Option<&str> {
         self.session_token.as_deref()
+    }
+
+    /// Whether the signature covers the session token, or there is none.
+    pub fn covers_session_token(&self) -> bool {
+        self.covers_session_token
     }
 
     /// Whether this is the body that was signed.

@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use crate::http::DevCredentials;
+use crate::identity::DevCredentials;
 use crate::problem::{Exit, Problem};
 
 /// Variables of the caller that would lead the command elsewhere.

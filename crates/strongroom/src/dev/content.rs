@@ -9,7 +9,7 @@ use strongroom_model::{AccountId, Call, Reply};
 use strongroom_store::control::{backups, clusters, hsms};
 use strongroom_store::{Database, StoreError, Tx};
 
-use crate::http::DevCredentials;
+use crate::identity::DevCredentials;
 
 /// What a data folder holds.
 #[derive(Clone, Copy, Debug, Default)]

@@ -22,7 +22,8 @@ use super::folder::{DevFile, Folder};
 use super::region::{self, DevSettings, Door, Greeted, Opened};
 use super::watch::Watch;
 use super::{Decided, listen};
-use crate::http::{self, Api, DevCredentials, Front, TlsFiles};
+use crate::http::{self, Api, Front, TlsFiles};
+use crate::identity::{self, Identities};
 use crate::monitoring;
 use crate::problem::{Exit, Problem};
 use crate::seams::{SystemClock, random};
@@ -35,6 +36,8 @@ pub(super) struct Running {
     is_new: bool,
     front: Arc<Front>,
     serving: JoinHandle<()>,
+    /// Reads the account files when they change.
+    reading: JoinHandle<()>,
     /// Whom those who watch ask, and where, if anywhere.
     watch: Arc<Watch>,
     monitoring: Option<(SocketAddr, JoinHandle<()>)>,
@@ -67,7 +70,8 @@ impl Running {
         }
 
         let doors: Vec<Arc<Door>> = file.region.iter().map(|entry| Door::new(RegionName::new(&entry.name))).collect();
-        let front = Arc::new(front(&file, &doors).with_limits(decided.limits));
+        let identities = identities(folder)?;
+        let front = Arc::new(front(&file, &doors, identities.clone()).with_limits(decided.limits));
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(http::serve(listener, tls, front.clone(), async {
             // A sender that is dropped stops it too.
@@ -89,7 +93,22 @@ impl Running {
             ephemeral: decided.ephemeral,
         };
         let regions = start_regions(opened, &doors, &host, settings).await?;
-        Ok(Self { url, file, is_new, front, serving, watch, monitoring, stop, host, regions, stores, _lock: lock })
+        let reading = identity::watch(identities);
+        Ok(Self {
+            url,
+            file,
+            is_new,
+            front,
+            serving,
+            reading,
+            watch,
+            monitoring,
+            stop,
+            host,
+            regions,
+            stores,
+            _lock: lock,
+        })
     }
 
     /// Where the API is.
@@ -139,6 +158,7 @@ impl Running {
     /// Ends in order: no further job, calls under way, what the audit trails lack, the HSM host.
     pub(super) async fn stop(self) {
         self.watch.stop();
+        self.reading.abort();
         self.regions.iter().for_each(|region| region.stop());
         // Its receiver lives as long as the server.
         let _ = self.stop.send(());
@@ -172,11 +192,20 @@ async fn bind_links(file: &mut DevFile) -> Result<Vec<TcpListener>, Problem> {
     Ok(links)
 }
 
-fn front(file: &DevFile, doors: &[Arc<Door>]) -> Front {
+/// Who may call, by the account files of this folder.
+fn identities(folder: &Folder) -> Result<Arc<Identities>, Problem> {
+    Identities::read(&folder.layout).map(Arc::new).map_err(|fault| {
+        Problem::new("identity", "the account files cannot be used")
+            .cause(fault)
+            .help("mend the file, or take it out of the folder")
+    })
+}
+
+fn front(file: &DevFile, doors: &[Arc<Door>], identities: Arc<Identities>) -> Front {
     let names = file.region.iter().map(|entry| entry.name.clone());
     let regions: BTreeMap<String, Arc<dyn Api>> =
         names.zip(doors).map(|(name, door)| (name, door.clone() as Arc<dyn Api>)).collect();
-    Front::new(regions, Arc::new(DevCredentials::default()), Arc::new(SystemClock), true)
+    Front::new(regions, identities, Arc::new(SystemClock), true)
 }
 
 /// In the data folder, or, where that path is too long for a socket, in a temporary one.

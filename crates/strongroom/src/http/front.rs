@@ -23,10 +23,12 @@ use strongroom_model::{ApiError, Call, ErrorKind, Operation, Reply, Timestamp};
 use strongroom_wire::sigv4::{self, Claim, Expected};
 use strongroom_wire::{Answer, BODY_MAX, DecodeError, Head, Target, Verified, decode_call, front};
 
-use super::credentials::{Credentials, Principal, SigningKeys};
 use super::limits::{Limits, Most};
 use super::metrics::{Metrics, Refused};
-use super::{CALL_TIMEOUT, HEAD_MAX, HEADERS_MAX, sts};
+use super::signing_keys::SigningKeys;
+use super::sts::{self, StsError};
+use super::{CALL_TIMEOUT, HEAD_MAX, HEADERS_MAX};
+use crate::identity::{Identities, Principal};
 use crate::seams::{random, uuid};
 
 /// So much of a body that nobody asks for is read before the answer, since a client that still sends may miss it.
@@ -49,7 +51,7 @@ pub trait Api: Send + Sync {
 /// The door of all regions behind one endpoint.
 pub struct Front {
     regions: BTreeMap<String, Arc<dyn Api>>,
-    credentials: Arc<dyn Credentials>,
+    identities: Arc<Identities>,
     clock: Arc<dyn Clock>,
     /// Whether errors say more than AWS's to callers that are not authenticated: in `dev`.
     explains: bool,
@@ -73,13 +75,13 @@ impl Front {
     /// The door of regions by name.
     pub fn new(
         regions: BTreeMap<String, Arc<dyn Api>>,
-        credentials: Arc<dyn Credentials>,
+        identities: Arc<Identities>,
         clock: Arc<dyn Clock>,
         explains: bool,
     ) -> Self {
         Self {
             regions,
-            credentials,
+            identities,
             clock,
             explains,
             signing_keys: SigningKeys::default(),
@@ -142,10 +144,14 @@ impl Front {
             }
         };
         if sts::is_asked(&head) {
-            let outcome = self.in_limits(source.address, self.ask_sts(&head, body)).await;
-            let error = outcome.as_ref().err().map(ApiError::kind);
-            self.metrics.answered(sts::OPERATION, "", error, started.elapsed());
-            return response(sts::message(outcome, &request_id));
+            let mut action = None;
+            let outcome = self.in_limits(source.address, self.ask_sts(&head, body, source, &mut action)).await;
+            if let Some(cause) = outcome.as_ref().err().and_then(StsError::cause) {
+                tracing::error!(kind = "call", request_id, "a call of STS failed: {cause}");
+            }
+            let error = outcome.as_ref().err().map_or("", StsError::code);
+            self.metrics.answered(sts::label(action), "", error, started.elapsed());
+            return response(sts::message(action, outcome, &request_id));
         }
         let target = match front::route(&head) {
             Ok(target) => target,
@@ -166,7 +172,7 @@ impl Front {
         };
         let outcome = self.in_limits(source.address, self.call(&mut visit, body)).await;
         visit.log(&outcome, started);
-        let error = outcome.as_ref().err().map(ApiError::kind);
+        let error = outcome.as_ref().err().map_or("", |error| error.kind().name());
         self.metrics.answered(target.operation.name(), visit.region.unwrap_or_default(), error, started.elapsed());
         response(match outcome {
             Ok(reply) => front::success(target.protocol, target.operation, &reply.into_value(), &request_id),
@@ -175,15 +181,15 @@ impl Front {
     }
 
     /// Does it if there is room for one more of this source, and for so long as a call may take.
-    async fn in_limits<T>(
+    async fn in_limits<T, E: From<ApiError>>(
         &self,
         source: IpAddr,
-        call: impl Future<Output = Result<T, ApiError>>,
-    ) -> Result<T, ApiError> {
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         let Some(_place) = self.limits.call(source) else {
-            return Err(ApiError::new(ErrorKind::Throttling, "Rate exceeded"));
+            return Err(ApiError::new(ErrorKind::Throttling, "Rate exceeded").into());
         };
-        tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or_else(|_| Err(too_late()))
+        tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or_else(|_| Err(too_late().into()))
     }
 
     async fn call<'a, B>(&'a self, visit: &mut Visit<'a>, body: &mut B) -> Result<Reply, ApiError>
@@ -214,7 +220,13 @@ impl Front {
         task.await.unwrap_or_else(|panic| Err(ApiError::internal("The call failed. Repeat it.", panic)))
     }
 
-    async fn ask_sts<B>(&self, head: &Head<'_>, body: &mut B) -> Result<String, ApiError>
+    async fn ask_sts<B>(
+        &self,
+        head: &Head<'_>,
+        body: &mut B,
+        source: Source,
+        action: &mut Option<sts::Action>,
+    ) -> Result<String, StsError>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -222,21 +234,34 @@ impl Front {
         let principal = self.principal(&claim)?;
         let body = read_body(body).await?;
         let verified = self.verify(&claim, head, sts::SIGNING_NAME, &body, &principal)?;
-        sts::answer(&verified, &principal, &body)
+        let asking = sts::Asking {
+            principal: &principal,
+            identities: &self.identities,
+            now: self.clock.now(),
+            source_ip: &source.address.to_string(),
+            is_secure: source.is_secure,
+            user_agent: head.header("user-agent"),
+        };
+        sts::answer(&verified, &asking, head, &body, action)
     }
 
     fn principal(&self, claim: &Claim) -> Result<Arc<Principal>, ApiError> {
-        let known = self.credentials.find(claim.access_key_id());
-        let help = match (&known, claim.session_token()) {
-            (Some(_), None) => "",
-            // No principal of ours has sessions, so a token is none that was given out here.
-            (Some(_), Some(_)) => " This is strongroom dev: it knows no session tokens. Unset AWS_SESSION_TOKEN.",
-            (None, _) => " This is strongroom dev: use test / test.",
-        };
-        known.filter(|_| help.is_empty()).ok_or_else(|| {
-            let text = "The security token included in the request is invalid.";
-            self.explained(ErrorKind::UnrecognizedClient, text.to_owned(), || help.to_owned())
-        })
+        let (id, token) = (claim.access_key_id(), claim.session_token());
+        if let Some(known) = self.identities.find(id, token, self.clock.now())? {
+            return Ok(known);
+        }
+        let text = "The security token included in the request is invalid.";
+        Err(self.explained(ErrorKind::UnrecognizedClient, text.to_owned(), || {
+            let help = match (id.starts_with("ASIA"), token) {
+                (true, None) => "A temporary access key needs its session token: set AWS_SESSION_TOKEN.",
+                (true, Some(_)) => {
+                    "The token is not of this access key, or its user or role is gone: ask for a new one."
+                }
+                (false, Some(_)) => "This access key has no session token. Unset AWS_SESSION_TOKEN.",
+                (false, None) => "This is strongroom dev: use test / test.",
+            };
+            format!(" {help}")
+        }))
     }
 
     /// The region is the scope's; a host of AWS's form must name the same.
@@ -264,7 +289,7 @@ impl Front {
         let now = self.clock.now();
         let expected = Expected { service, now, normalize_path: true };
         if let Some(key) = self.signing_keys.find(principal, claim) {
-            return claim.verify(head, body, &key, &expected);
+            return claim.verify(head, body, &key, &expected).and_then(with_its_token);
         }
         let key = claim.signing_key(&principal.secret);
         let verified = claim.verify(head, body, &key, &expected).map_err(|error| {
@@ -275,7 +300,7 @@ impl Front {
             }
         })?;
         self.signing_keys.keep(principal, claim, key);
-        Ok(verified)
+        with_its_token(verified)
     }
 
     /// An error in AWS's words, in `dev` with help of ours after them.
@@ -395,6 +420,17 @@ fn set_the_clock(skew: i64) -> String {
     let off = parts.map(|(n, unit)| format!("{n} {unit}")).collect::<Vec<_>>().join(" ");
     let direction = if skew > 0 { "behind" } else { "ahead" };
     format!(" Set the client's clock; it is {off} {direction}.")
+}
+
+/// Refuses a session token that the signature does not cover: nobody adds one on the way here.
+fn with_its_token(verified: Verified) -> Result<Verified, ApiError> {
+    match verified.covers_session_token() {
+        true => Ok(verified),
+        false => {
+            let text = "'x-amz-security-token' must be a 'SignedHeader' in the AWS Authorization.";
+            Err(ApiError::new(ErrorKind::InvalidSignature, text))
+        }
+    }
 }
 
 fn too_late() -> ApiError {

@@ -8,7 +8,6 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use strongroom_model::ErrorKind;
 
 /// Upper bounds of how long a call takes, in seconds: from a read to what waits for a destination.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
@@ -67,9 +66,8 @@ impl Metrics {
         registry.register("refused", "What was turned away before it was a call", self.refused.clone());
     }
 
-    /// Counts a call that was answered.
-    pub(super) fn answered(&self, operation: &'static str, region: &str, error: Option<ErrorKind>, took: Duration) {
-        let error = error.map_or("", ErrorKind::name);
+    /// Counts a call that was answered; `error` is empty for success.
+    pub(super) fn answered(&self, operation: &'static str, region: &str, error: &'static str, took: Duration) {
         self.calls.get_or_create(&CallLabels { operation, region: region.to_owned(), error }).inc();
         self.seconds.get_or_create(&OperationLabels { operation }).observe(took.as_secs_f64());
     }

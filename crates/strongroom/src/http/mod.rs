@@ -5,10 +5,10 @@
 //! own limits) it answers or cuts by itself. Everything after the head is the front's.
 
 mod connection;
-mod credentials;
 mod front;
 mod limits;
 mod metrics;
+mod signing_keys;
 mod sts;
 mod tls;
 
@@ -20,7 +20,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use connection::Shared;
-pub use credentials::{Credentials, DevCredentials, Principal};
 pub use front::{Api, Front, Source};
 pub use limits::Most;
 use metrics::Refused;

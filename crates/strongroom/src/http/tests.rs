@@ -19,6 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 
 use super::*;
+use crate::identity::Identities;
+use crate::layout::Layout;
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_511_647_000);
 
@@ -64,6 +66,8 @@ struct Server {
     address: SocketAddr,
     engine: Arc<FakeEngine>,
     front: Arc<Front>,
+    /// Where the identity key is.
+    _folder: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
     serving: tokio::task::JoinHandle<()>,
 }
@@ -83,14 +87,16 @@ impl Server {
         let engine = Arc::<FakeEngine>::default();
         let names = ["us-east-1", "eu-west-1"];
         let regions: BTreeMap<_, _> = names.map(|name| (name.to_owned(), engine.clone() as Arc<dyn Api>)).into();
-        let front = Front::new(regions, Arc::new(DevCredentials::default()), Arc::new(StoppedClock), explains);
+        let folder = tempfile::tempdir().unwrap();
+        let identities = Arc::new(Identities::read(&Layout::new(folder.path().join("data"))).unwrap());
+        let front = Front::new(regions, identities, Arc::new(StoppedClock), explains);
         let front = Arc::new(front.with_limits(most));
         let (stop, stopped) = oneshot::channel();
         let shared = Shared { front: front.clone(), tls, head_timeout, idle_timeout: head_timeout };
         let serving = tokio::spawn(serve_connections(listener, shared, async {
             let _ = stopped.await;
         }));
-        Self { address, engine, front, stop: Some(stop), serving }
+        Self { address, engine, front, _folder: folder, stop: Some(stop), serving }
     }
 
     async fn send(&self, request: &Request) -> Answer {
@@ -421,33 +427,71 @@ async fn a_client_that_goes_away_cuts_no_change() {
     server.engine.let_go.notify_one();
 }
 
+/// A signed call of STS, as a client sends it.
+fn ask_sts(access_key: &str, secret: &str, token: Option<&str>, form: &str) -> Vec<u8> {
+    let headers = vec![("content-type", "application/x-www-form-urlencoded; charset=utf-8"), ("host", "127.0.0.1")];
+    let head = Head { method: "POST", path: "/", query: "", headers };
+    let secret = SecretKey::new(secret);
+    // No region of ours: the answer is the same in each.
+    let region = "ap-northeast-3";
+    let signer = Signer { access_key_id: access_key, secret: &secret, session_token: token, region, service: "sts" };
+    let added = signer.sign(&head, form.as_bytes(), NOW);
+    let headers = head.headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+    let lines: String = headers
+        .chain(added.into_iter().map(|(n, v)| (n.to_owned(), v)))
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    format!("POST / HTTP/1.1\r\n{lines}content-length: {}\r\n\r\n{form}", form.len()).into_bytes()
+}
+
+const WHO_AM_I: &str = "Action=GetCallerIdentity&Version=2011-06-15";
+
 #[tokio::test]
 async fn a_caller_is_told_who_he_is_by_sts() {
     let server = Server::start().await;
-    let ask = |secret: &'static str, form: &'static str| {
-        let headers = vec![("content-type", "application/x-www-form-urlencoded; charset=utf-8"), ("host", "127.0.0.1")];
-        let head = Head { method: "POST", path: "/", query: "", headers };
-        let secret = SecretKey::new(secret);
-        // No region of ours: the answer is the same in each.
-        let region = "ap-northeast-3";
-        let signer = Signer { access_key_id: "test", secret: &secret, session_token: None, region, service: "sts" };
-        let added = signer.sign(&head, form.as_bytes(), NOW);
-        let headers = head.headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
-        let lines: String = headers
-            .chain(added.into_iter().map(|(n, v)| (n.to_owned(), v)))
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
-        format!("POST / HTTP/1.1\r\n{lines}content-length: {}\r\n\r\n{form}", form.len())
-    };
-    let form = "Action=GetCallerIdentity&Version=2011-06-15";
-    let answer = server.send_raw(ask("test", form).as_bytes()).await;
+    let answer = server.send_raw(&ask_sts("test", "test", None, WHO_AM_I)).await;
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/xml")), "{answer:?}");
     assert!(answer.body.contains("<Arn>arn:aws:iam::000000000000:user/test</Arn>"), "{}", answer.body);
     assert!(answer.body.contains("<Account>000000000000</Account>"), "{}", answer.body);
-    let wrong = server.send_raw(ask("other", form).as_bytes()).await;
+    let wrong = server.send_raw(&ask_sts("test", "other", None, WHO_AM_I)).await;
     assert_eq!(wrong.status, 403);
     assert!(wrong.body.contains("<Code>SignatureDoesNotMatch</Code>"), "{}", wrong.body);
-    let other = server.send_raw(ask("test", "Action=AssumeRole&Version=2011-06-15").as_bytes()).await;
+    let other = server.send_raw(&ask_sts("test", "test", None, "Action=DecodeAuthorizationMessage")).await;
     assert_eq!(other.status, 400);
     assert!(other.body.contains("<Code>InvalidAction</Code>"), "{}", other.body);
+}
+
+#[tokio::test]
+async fn a_session_signs_with_its_token_and_only_with_it() {
+    let server = Server::start().await;
+    let answer = server.send_raw(&ask_sts("test", "test", None, "Action=GetSessionToken&DurationSeconds=900")).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let between = |name: &str| {
+        let (start, end) = (format!("<{name}>"), format!("</{name}>"));
+        let rest = answer.body.split_once(&start).unwrap().1;
+        rest.split_once(&end).unwrap().0.to_owned()
+    };
+    let [id, secret, token] = ["AccessKeyId", "SecretAccessKey", "SessionToken"].map(between);
+    let [id, secret, token] = [id, secret, token].map(|text| &*Box::leak(text.into_boxed_str()));
+    assert_eq!(between("Expiration"), "2026-11-24T09:29:07Z");
+    let request = Request { access_key: id, secret, token: Some(token), ..describe() };
+    assert_eq!(server.send(&request).await.status, 200);
+    let caller = server.engine.caller.lock().unwrap().take().unwrap();
+    assert_eq!((caller.principal.as_str(), caller.access_key.as_str()), ("arn:aws:iam::000000000000:user/test", id));
+    assert_eq!(caller.authority.token_issued_at, Some(NOW));
+
+    let (kind, message) = server.send(&Request { token: None, ..request.clone() }).await.error();
+    assert_eq!(kind, "UnrecognizedClientException");
+    assert!(message.ends_with("set AWS_SESSION_TOKEN."), "{message}");
+    let unsigned = vec![("x-amz-security-token".to_owned(), token.to_owned())];
+    let added_on_the_way = Request { token: None, unsigned, ..request.clone() };
+    let (kind, message) = server.send(&added_on_the_way).await.error();
+    assert_eq!(kind, "InvalidSignatureException");
+    assert!(message.starts_with("'x-amz-security-token' must be a 'SignedHeader'"), "{message}");
+    assert_eq!(server.send(&Request { secret: "wrong", ..request }).await.error().0, "InvalidSignatureException");
+
+    let again = server.send_raw(&ask_sts(id, secret, Some(token), "Action=GetSessionToken")).await;
+    assert_eq!(again.status, 403);
+    assert!(again.body.contains("<Message>Cannot call GetSessionToken with session credentials<"), "{}", again.body);
+    assert_eq!(server.send_raw(&ask_sts(id, secret, Some(token), WHO_AM_I)).await.status, 200);
 }
