@@ -18,8 +18,8 @@ use crate::layout::Layout;
 use crate::log::Form;
 use crate::problem::{Exit, Problem};
 use crate::{
-    backups, ca, check_config, cloudhsm_cli, configure, copies, dev, host, log, quickstart, region_command, seams,
-    subnet,
+    backups, ca, check_config, cloudhsm_cli, configure, copies, dev, host, identity, log, quickstart, region_command,
+    seams, subnet,
 };
 
 /// The commands, as people look for them.
@@ -33,6 +33,7 @@ Use     configure  write client files for a cluster    cloudhsm-cli  users, keys
         ca  a customer CA without OpenSSL
 Watch   copies  what goes where, and how far           backups  what each holds, and when it was last opened
 Run     region  show, export and trust peers           subnet  state the VPC and zone of subnet ids
+        admin  accounts, users, roles and access keys
 Check   check-config  the file, before a start
 Other   help  one command        version
 
@@ -101,6 +102,8 @@ enum Command {
     Backups(backups::Backups),
     /// Show, export and trust peers
     Region(region_command::Region),
+    /// Accounts, users, roles and access keys
+    Admin(identity::admin::Admin),
     /// The file, before a start
     CheckConfig(check_config::CheckConfig),
     /// State the VPC and zone of subnet ids
@@ -198,6 +201,7 @@ fn dispatch(cli: Cli, began: Instant) -> Result<u8, Problem> {
         Command::Copies(command) => copies::run(&command, &style, &mut io::stdout()).map(|exit| exit as u8),
         Command::Backups(command) => done(backups::run(&command, &style, &mut io::stdout())),
         Command::Region(command) => done(region_command::run(&command, &style, &mut io::stdout(), &mut io::stderr())),
+        Command::Admin(command) => done(identity::admin::run(&command, &style, &mut io::stdout(), &mut io::stderr())),
         Command::CheckConfig(command) => {
             let file = everywhere.config.as_deref();
             let exit = check_config::run(&command, file, &style, &mut io::stdout(), &mut io::stderr())?;
