@@ -18,7 +18,7 @@ use crate::layout::Layout;
 use crate::log::Form;
 use crate::problem::{Exit, Problem};
 use crate::{
-    audit, backups, ca, check_config, cloudhsm_cli, configure, copies, dev, host, log, policy, quickstart,
+    audit, backups, ca, check_config, cloudhsm_cli, configure, copies, dev, host, identity, log, policy, quickstart,
     region_command, seams, subnet,
 };
 
@@ -34,6 +34,7 @@ Use     configure  write client files for a cluster    cloudhsm-cli  users, keys
 Watch   copies  what goes where, and how far           backups  what each holds, and when it was last opened
         audit  who called what, and that nothing of it was changed
 Run     region  show, export and trust peers           subnet  state the VPC and zone of subnet ids
+        admin  accounts, users, roles and access keys
 Check   check-config  the file, before a start              policy  documents, and what they decide
 Other   help  one command        version
 
@@ -108,6 +109,8 @@ enum Command {
     Policy(policy::PolicyCommand),
     /// Show, export and trust peers
     Region(region_command::Region),
+    /// Accounts, users, roles and access keys
+    Admin(identity::admin::Admin),
     /// The file, before a start
     CheckConfig(check_config::CheckConfig),
     /// State the VPC and zone of subnet ids
@@ -209,6 +212,7 @@ fn dispatch(cli: Cli, began: Instant) -> Result<u8, Problem> {
             policy::run(&command, &style, &mut io::stdout(), &mut io::stderr()).map(|exit| exit as u8)
         }
         Command::Region(command) => done(region_command::run(&command, &style, &mut io::stdout(), &mut io::stderr())),
+        Command::Admin(command) => done(identity::admin::run(&command, &style, &mut io::stdout(), &mut io::stderr())),
         Command::CheckConfig(command) => {
             let file = everywhere.config.as_deref();
             let exit = check_config::run(&command, file, &style, &mut io::stdout(), &mut io::stderr())?;

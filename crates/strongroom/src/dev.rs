@@ -167,6 +167,14 @@ pub(crate) fn data_folder(named: Option<PathBuf>) -> Result<(Layout, Vec<RegionN
     Ok((folder.layout, regions))
 }
 
+/// Where everything of the data folder that is named, or of the usual one, is; it need not be there.
+///
+/// # Errors
+/// A [`Problem`] where there is no place for one.
+pub(crate) fn layout(named: Option<PathBuf>) -> Result<Layout, Problem> {
+    Folder::lasting(named, |name| std::env::var_os(name)).map(|folder| folder.layout)
+}
+
 async fn live(decided: &Decided, command: &[OsString], folder: &Folder, began: Instant) -> Result<u8, Problem> {
     // First of all, so that a signal that comes early ends this in order too.
     let mut signals = Signals::new()?;

@@ -142,13 +142,13 @@ impl Claim {
             Form::Query { .. } if self.session_token.is_none() => &[&[SIGNATURE]],
             Form::Query { .. } => &[&[SIGNATURE], &[SIGNATURE, SESSION_TOKEN]],
         };
-        let matches = |unsigned: &&[&str]| {
+        let matches = |unsigned: &[&str]| {
             let query = canonical::query(head.query, unsigned);
             let request = canonical::request(head, &query, &self.signed_headers, &body_digest, expected.normalize_path);
             let expected = key.sign(&string_to_sign(&self.signed_at, &self.scope, &request));
             bool::from(expected[..].ct_eq(&self.signature))
         };
-        let Some(matched) = unsigned_parameters.iter().position(|unsigned| matches(&unsigned)) else {
+        let Some(matched) = unsigned_parameters.iter().position(|unsigned| matches(unsigned)) else {
             return Err(mismatch());
         };
         let covers_session_token = self.session_token.is_none()

@@ -3,8 +3,10 @@
 //!
 //! Secrets are sealed wherever they leave memory (`seal`), under a key that lies beside the data and not in it.
 
+pub mod admin;
 mod compile;
 mod directory;
+mod edit;
 mod files;
 mod identities;
 mod managed;
