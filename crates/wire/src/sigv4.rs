@@ -148,7 +148,7 @@ impl Claim {
             let expected = key.sign(&string_to_sign(&self.signed_at, &self.scope, &request));
             bool::from(expected[..].ct_eq(&self.signature))
         };
-        let Some(matched) = unsigned_parameters.iter().position(|unsigned| matches(&unsigned)) else {
+        let Some(matched) = unsigned_parameters.iter().position(matches) else {
             return Err(mismatch());
         };
         let covers_session_token = self.session_token.is_none()
