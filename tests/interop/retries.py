@@ -12,19 +12,9 @@ import time
 import boto3
 from botocore.config import Config
 
+from server import start
+
 STRONGROOM, DATA = sys.argv[1:3]
-
-
-def start(listen, *more):
-    server = subprocess.Popen([STRONGROOM, "dev", "--data", DATA, "--listen", listen, *more], stdout=subprocess.PIPE, text=True)
-    url = None
-    for line in server.stdout:
-        if line.strip().startswith("endpoint"):
-            url = line.split()[1]
-        if line.startswith("Ready"):
-            threading.Thread(target=server.stdout.read, daemon=True).start()
-            return server, url
-    raise AssertionError("not as told: the server does not start")
 
 
 class Line:
@@ -66,7 +56,7 @@ def throttled():
     """A server of one call at a time whose place is taken: told so, the SDK comes again until there is room."""
     with open(f"{DATA}.toml", "w") as config:
         config.write("[limits]\ncalls = 1\n")
-    server, url = start("127.0.0.1:0", "--config", f"{DATA}.toml")
+    server, url = start(STRONGROOM, DATA, "127.0.0.1:0", "--config", f"{DATA}.toml")
     try:
         taken = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])))
         day = time.strftime("%Y%m%d", time.gmtime())
@@ -95,7 +85,7 @@ def throttled():
 
 def main():
     throttled()
-    server, url = start("127.0.0.1:0")
+    server, url = start(STRONGROOM, DATA, "127.0.0.1:0")
     line = Line(int(url.rsplit(":", 1)[1]))
     try:
         quickstart = [STRONGROOM, "quickstart", "--endpoint", url, "--to", f"{DATA}.quickstart"]
@@ -118,7 +108,7 @@ def main():
             hsm(url).copy_backup_to_region(DestinationRegion="eu-west-1", BackupId=backup)))
         caller.start()
         time.sleep(0.3)
-        server, _ = start(url.removeprefix("http://"))
+        server, _ = start(STRONGROOM, DATA, url.removeprefix("http://"))
         caller.join(60)
         assert outcome, "the call went through once the server was back"
         end = time.monotonic() + 20

@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . scripts/needs.sh
 needs_rust
 needs cc=gcc,libc6-dev openssl=openssl python3=python3 python3-venv=python3-venv
-clients=(${@:-boto3-json boto3-cbor retries aws-cli aws-cli-2 custodian javascript go rust})
+clients=(${@:-boto3-json boto3-cbor retries aws-cli aws-cli-2 custodian javascript go rust access})
 here=$PWD/tests/interop
 folder=$PWD/target/interop
 mkdir -p "$folder/bin"
@@ -20,6 +20,12 @@ venv() {
     python3 -m venv "$path"
     "$path/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
     echo "$wanted" >"$path/installed"
+}
+
+npm_packages() {
+    mkdir -p "$folder/javascript"
+    cp "$here/javascript/"* "$folder/javascript/"
+    (cd "$folder/javascript" && npm install --silent --no-fund --no-audit >/dev/null)
 }
 
 # STRONGROOM_PROFILE=dev takes what the tests have built.
@@ -65,9 +71,7 @@ for client in "${clients[@]}"; do
             ;;
         javascript)
             needs node=nodejs npm=npm
-            mkdir -p "$folder/javascript"
-            cp "$here/javascript/"* "$folder/javascript/"
-            (cd "$folder/javascript" && npm install --silent --no-fund --no-audit >/dev/null)
+            npm_packages
             with_server node "$folder/javascript/flow.mjs"
             with_server node "$folder/javascript/cbor.mjs"
             ;;
@@ -79,6 +83,18 @@ for client in "${clients[@]}"; do
         rust)
             cargo build --locked --quiet --manifest-path "$here/rust/Cargo.toml" --target-dir "$folder/rust"
             with_server "$folder/rust/debug/interop"
+            ;;
+        access)
+            needs node=nodejs npm=npm faketime=faketime
+            venv boto3 boto3==1.44.5
+            venv awscli awscli==1.46.3
+            npm_packages
+            # Its clock is a file's.
+            cargo build --profile "$profile" --locked --quiet --package strongroom --features test-clock
+            cp -f "target/${profile/dev/debug}/strongroom" "$folder/bin/strongroom-clock"
+            "$folder/boto3/bin/python" "$here/access.py" "$folder/bin/strongroom-clock" "$work/data" \
+                "$folder/awscli/bin/aws" "$folder/javascript" 2>"$work/log" || { cat "$work/log" >&2; exit 1; }
+            rm -rf "$work"/data*
             ;;
         *)
             echo "no such client: $client" >&2
