@@ -3,14 +3,16 @@
 //! A write is queued; the writer takes what is there (at most [`GROUP`]), runs each closure in a savepoint of its own
 //! (an error or a panic undoes that one alone), commits the group once, and only then answers anybody, refusals too,
 //! since these may rest on rows of the same group. A failed commit fails all in it. Reads run on the caller's thread, each
-//! in one transaction that sees one state. Nothing here awaits inside a transaction, and nothing retries: the writer is
-//! the only one there is.
+//! in one transaction that sees one state; a connection keeps its transaction for further reads until something was
+//! committed, for beginning and ending one costs as much as a small read. Nothing here awaits inside a transaction, and
+//! nothing retries: the writer is the only one there is.
 
 use std::any::Any;
 use std::future::Future;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -39,10 +41,9 @@ const READERS_KEPT: usize = 4;
 pub struct Database(Arc<Inner>);
 
 struct Inner {
-    path: PathBuf,
     queue: Arc<Queue<Box<dyn Write>>>,
     writer: Option<JoinHandle<()>>,
-    readers: Mutex<Vec<Connection>>,
+    readers: Arc<Readers>,
     hook: Arc<dyn CommitHook>,
     lock: Arc<Lock>,
 }
@@ -68,13 +69,15 @@ impl Database {
         sync_folder(path).map_err(failed)?;
 
         let queue = Arc::new(Queue::new(QUEUED));
-        let writer = Writer { connection, hook: hook.clone(), commits: 0, _lock: lock.clone() };
+        let readers = Arc::new(Readers { path: path.to_owned(), idle: Mutex::default(), commits: AtomicU64::new(0) });
+        let writer =
+            Writer { connection, readers: readers.clone(), hook: hook.clone(), commits: 0, _lock: lock.clone() };
         let thread = thread::Builder::new().name("store-writer".into()).spawn({
             let queue = queue.clone();
             move || writer.run(&queue)
         });
         let writer = Some(thread.map_err(|e| failed(e.into()))?);
-        Ok(Self(Arc::new(Inner { path: path.to_owned(), queue, writer, readers: Mutex::default(), hook, lock })))
+        Ok(Self(Arc::new(Inner { queue, writer, readers, hook, lock })))
     }
 
     /// Replaces the notes in the lock file.
@@ -131,21 +134,13 @@ impl Database {
     {
         self.0.hook.before_read()?;
         // A panic drops the connection with its transaction.
-        let kept = self.readers().pop();
-        let connection = kept.map_or_else(|| open_reader(&self.0.path), Ok)?;
-        run(&connection, "BEGIN DEFERRED")?;
-        let result = closure(&mut SqliteTx::new(&connection));
-        run(&connection, "ROLLBACK")?;
-        let mut readers = self.readers();
-        if readers.len() < READERS_KEPT {
-            readers.push(connection);
+        let reader = self.0.readers.take()?;
+        let mut tx = SqliteTx::new(&reader.connection);
+        let result = closure(&mut tx);
+        if tx.failure.is_none() {
+            self.0.readers.put_back(reader);
         }
         result
-    }
-
-    /// No code of ours panics while it holds the lock, so that a poisoned one is whole.
-    fn readers(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.0.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -157,6 +152,65 @@ impl Drop for Inner {
         {
             // A panic of the writer thread was seen by everyone who waited for it.
             let _ = writer.join();
+        }
+    }
+}
+
+/// The connections that only read.
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Reader>>,
+    /// Counts twice for each commit, before it can be seen and before anybody hears of it: it is odd in between.
+    commits: AtomicU64,
+}
+
+struct Reader {
+    connection: Connection,
+    /// The count when its transaction was begun; `None` where there is none.
+    begun_at: Option<u64>,
+}
+
+impl Readers {
+    /// A connection whose transaction sees what one that begins now would see. One that is open does so if no commit has
+    /// begun since, and none was under way.
+    fn take(&self) -> Result<Reader, StoreError> {
+        let kept = self.idle().pop();
+        let mut reader = match kept {
+            Some(reader) => reader,
+            None => Reader { connection: open_reader(&self.path)?, begun_at: None },
+        };
+        let now = self.commits.load(Ordering::SeqCst);
+        if reader.begun_at != Some(now) || now % 2 == 1 {
+            reader.end()?;
+            run(&reader.connection, "BEGIN DEFERRED")?;
+            reader.begun_at = Some(now);
+        }
+        Ok(reader)
+    }
+
+    fn put_back(&self, reader: Reader) {
+        let mut idle = self.idle();
+        if idle.len() < READERS_KEPT {
+            idle.push(reader);
+        }
+    }
+
+    /// Ends the transactions that nobody uses: the log of the file begins anew only where none is open.
+    fn end_idle(&self) {
+        self.idle().retain_mut(|reader| reader.end().is_ok());
+    }
+
+    /// No code of ours panics while it holds the lock, so that a poisoned one is whole.
+    fn idle(&self) -> MutexGuard<'_, Vec<Reader>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reader {
+    fn end(&mut self) -> Result<(), StoreError> {
+        match self.begun_at.take() {
+            Some(_) => run(&self.connection, "ROLLBACK"),
+            None => Ok(()),
         }
     }
 }
@@ -198,6 +252,7 @@ where
 
 struct Writer {
     connection: Connection,
+    readers: Arc<Readers>,
     hook: Arc<dyn CommitHook>,
     commits: u64,
     _lock: Arc<Lock>,
@@ -210,6 +265,7 @@ impl Writer {
             if group.is_empty() {
                 return;
             }
+            self.readers.end_idle();
             let outcome = self.commit(&mut group);
             if let Err(error) = &outcome {
                 tracing::debug!(%error, writes = group.len(), "a group of writes was not committed");
@@ -231,7 +287,10 @@ impl Writer {
         }
         self.commits += 1;
         self.hook.before_commit(self.commits)?;
-        run(&self.connection, "COMMIT").map_err(|error| match error {
+        self.readers.commits.fetch_add(1, Ordering::SeqCst);
+        let committed = run(&self.connection, "COMMIT");
+        self.readers.commits.fetch_add(1, Ordering::SeqCst);
+        committed.map_err(|error| match error {
             // After an I/O error the frames may be on the disk and show after a restart.
             StoreError::Other(cause) => StoreError::Unknown(cause),
             refused => refused,
@@ -404,4 +463,30 @@ fn sync_folder(path: &Path) -> Result<(), StoreError> {
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("of no text").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_began_beside_a_commit_is_not_kept() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("words.db");
+        let writer = open_writer(&path).unwrap();
+        writer.execute_batch("CREATE TABLE words (word TEXT)").unwrap();
+        let readers = Readers { path, idle: Mutex::default(), commits: AtomicU64::new(0) };
+        let count = || {
+            let reader = readers.take().unwrap();
+            let count: i64 = reader.connection.query_row("SELECT COUNT(*) FROM words", [], |row| row.get(0)).unwrap();
+            readers.put_back(reader);
+            count
+        };
+        // Each time there is one row more; only the last finds a transaction that it may go on with.
+        for (counted, seen) in [(0, 0), (1, 1), (1, 2), (2, 3), (2, 3)] {
+            readers.commits.store(counted, Ordering::SeqCst);
+            assert_eq!(count(), seen, "{counted}");
+            writer.execute_batch("INSERT INTO words VALUES ('one more')").unwrap();
+        }
+    }
 }

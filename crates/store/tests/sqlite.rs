@@ -191,6 +191,57 @@ fn read_sees_one_state_and_cannot_write() {
 }
 
 #[test]
+fn a_read_sees_what_anybody_has_heard_of() {
+    let folder = TempDir::new().unwrap();
+    let database = open(&folder);
+    let written = Arc::new(AtomicU64::new(0));
+    let count = |database: &Database| words(database).len() as u64;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 1..=500 {
+                database.write_blocking(move |tx| insert(tx, &n.to_string())).unwrap().into_inner();
+                assert_eq!(count(&database), n);
+                written.store(n, Ordering::Release);
+            }
+        });
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let mut seen = 0;
+                for _ in 0..2_000 {
+                    let heard = written.load(Ordering::Acquire);
+                    let sees = count(&database);
+                    assert!(sees >= heard.max(seen), "{sees} of {heard}, and {seen} before");
+                    seen = sees;
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn the_log_begins_anew_though_connections_keep_their_transactions() {
+    let folder = TempDir::new().unwrap();
+    let database = open(&folder);
+    // Four connections that are kept.
+    let barrier = std::sync::Barrier::new(4);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| database.read_blocking(|tx| read_words(tx).map(|_| barrier.wait())).map(drop).unwrap());
+        }
+    });
+    for n in 0..3_000 {
+        let word = format!("{n} {}", "long ".repeat(1_000));
+        database.write_blocking(move |tx| insert(tx, &word)).unwrap().into_inner();
+        if n % 7 == 0 {
+            database.read_blocking(|tx| tx.query_value::<i64>("SELECT COUNT(*) FROM words", &[])).unwrap();
+        }
+    }
+    // Of 3,000 commits of more than 5 KB each.
+    let log = std::fs::metadata(folder.path().join("words.db-wal")).unwrap().len();
+    assert!(log < 8 << 20, "{log} bytes");
+}
+
+#[test]
 fn more_callers_than_room_are_all_served() {
     let folder = tempfile::tempdir().unwrap();
     let database = open(&folder);
