@@ -9,6 +9,7 @@
 mod event;
 
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use futures_util::future::select;
 use strongroom_model::call::{Call, Operation, Reply};
 use strongroom_model::time::MINUTE;
 use strongroom_model::{ApiError, ErrorKind, Timestamp, Value};
-use strongroom_store::control::audit::{self, Record, Signature};
+use strongroom_store::control::audit::{self, Records, Signature};
 use strongroom_store::{StoreError, Tx, WriteError, chain};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
@@ -38,29 +39,39 @@ const SIGNED_EACH: i64 = MINUTE;
 /// The events that wait to be written.
 pub(crate) struct Trail {
     places: Semaphore,
-    waiting: Mutex<Vec<Record>>,
+    waiting: Mutex<Records>,
     /// The first has come, or the region stops.
     arrived: Notify,
     /// So many have come that they are worth a write.
     enough: Notify,
+    /// The eventIDs of this life: the next of these numbers in a random id's place.
+    ids: ([u8; 16], AtomicU64),
 }
 
-impl Default for Trail {
-    fn default() -> Self {
+impl Trail {
+    /// `life` is random.
+    pub(crate) fn new(life: [u8; 16]) -> Self {
         Self {
             places: Semaphore::new(WAITING_MAX),
             waiting: Mutex::default(),
             arrived: Notify::new(),
             enough: Notify::new(),
+            ids: (life, AtomicU64::new(0)),
         }
     }
-}
 
-impl Trail {
-    fn add(&self, record: Record) {
+    /// Random but for a count in its last six bytes: an eventID need only be like no other, and randomness costs.
+    fn draw_id(&self) -> [u8; 16] {
+        let (mut id, count) = (self.ids.0, self.ids.1.fetch_add(1, Ordering::Relaxed));
+        let tail = u64::from_be_bytes(*id.last_chunk().expect("it has 16 bytes"));
+        *id.last_chunk_mut().expect("it has 16 bytes") = tail.wrapping_add(count).to_be_bytes();
+        id
+    }
+
+    fn add(&self, at: Timestamp, event: &str) {
         let count = {
             let mut waiting = self.waiting();
-            waiting.push(record);
+            waiting.push(at, event);
             waiting.len()
         };
         match count {
@@ -78,7 +89,7 @@ impl Trail {
     }
 
     /// No code of ours panics while it holds the lock, so that a poisoned one is whole.
-    fn waiting(&self) -> MutexGuard<'_, Vec<Record>> {
+    fn waiting(&self) -> MutexGuard<'_, Records> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -122,7 +133,7 @@ impl<'a> Entry<'a> {
             caller: self.caller,
             operation: self.operation,
             input: input.as_ref(),
-            event_id: self.region.draw(),
+            event_id: self.region.trail.draw_id(),
             at: self.at,
         };
         let event = event::text(&asked, &Came { error, ..Came::default() });
@@ -130,7 +141,7 @@ impl<'a> Entry<'a> {
         if let Some(place) = self.place.take() {
             place.forget();
         }
-        self.region.trail.add(Record { at: self.at, event });
+        self.region.trail.add(self.at, &event);
     }
 }
 
@@ -152,7 +163,7 @@ pub(crate) struct Change {
 
 impl Change {
     pub(crate) fn new(region: &Region, call: &Call) -> Self {
-        Self { input: call.clone().into_value(), event_id: region.draw() }
+        Self { input: call.clone().into_value(), event_id: region.trail.draw_id() }
     }
 }
 
@@ -176,7 +187,7 @@ pub(crate) fn append(
     };
     let output = reply.clone().into_value();
     let event = event::text(&asked, &Came { output: Some(&output), repeat, error: None });
-    audit::append(tx, &region.owner, &[Record { at, event }])
+    audit::append(tx, &region.owner, &Records::one(at, &event))
 }
 
 /// Writes what waits, until the region stops, and then the rest.
@@ -219,7 +230,7 @@ async fn flush(region: &Region) -> Result<(), StoreError> {
     if let Err(error) = written {
         let mut again = Arc::unwrap_or_clone(batch);
         let mut waiting = trail.waiting();
-        again.append(&mut waiting);
+        waiting.iter().for_each(|(at, event)| again.push(at, event));
         *waiting = again;
         drop(waiting);
         trail.arrived.notify_one();

@@ -49,6 +49,26 @@ impl Timestamp {
         format!("{:04}{:02}{:02}T{:02}{:02}{:02}Z", c.year, c.month, c.day, c.hour, c.minute, c.second)
     }
 
+    /// RFC 3339 without the milliseconds: `2026-11-24T09:15:21Z`. Written digit by digit, as each audit event has one.
+    pub fn seconds(self) -> String {
+        let c = Civil::of(self);
+        let mut text = String::with_capacity("2026-11-24T09:15:21Z".len());
+        let parts = [
+            (c.year, 4, '-'),
+            (c.month, 2, '-'),
+            (c.day, 2, 'T'),
+            (c.hour, 2, ':'),
+            (c.minute, 2, ':'),
+            (c.second, 2, 'Z'),
+        ];
+        for (n, width, after) in parts {
+            let digit = |place: u32| char::from(b'0' + (n / 10_i64.pow(place) % 10).unsigned_abs() as u8);
+            text.extend((0..width).rev().map(digit));
+            text.push(after);
+        }
+        text
+    }
+
     /// Reads SigV4's `X-Amz-Date`; `None` for any other form.
     pub fn from_basic(text: &str) -> Option<Self> {
         let b = text.as_bytes();
@@ -135,6 +155,8 @@ mod tests {
         let t = Timestamp::from_millis(1_795_511_647_112);
         assert_eq!(t.to_string(), "2026-11-24T09:14:07.112Z");
         assert_eq!(t.basic(), "20261124T091407Z");
+        assert_eq!(t.seconds(), "2026-11-24T09:14:07Z");
+        assert_eq!(Timestamp::default().seconds(), "1970-01-01T00:00:00Z");
         assert_eq!(Timestamp::from_basic("20261124T091407Z"), Some(Timestamp::from_millis(1_795_511_647_000)));
         assert_eq!(
             Timestamp::from_basic("20240229T000000Z").map(|t| t.to_string()).unwrap(),

@@ -69,8 +69,8 @@ fn write(database: &Database, caller: usize, n: usize) {
     let tag = strongroom_model::Tag { key: "n".into(), value: n.to_string() };
     let written = database.write_blocking(move |tx| {
         tags::put(tx, &format!("cluster-{caller}"), std::slice::from_ref(&tag))?;
-        let event = "{\"operation\":\"TagResource\"}".to_owned();
-        audit::append(tx, "writer", &[audit::Record { at: Timestamp::from_millis(n as i64), event }])
+        let event = "{\"operation\":\"TagResource\"}";
+        audit::append(tx, "writer", &audit::Records::one(Timestamp::from_millis(n as i64), event))
     });
     if let Err(error) = written {
         println!("     failed: {error}");

@@ -14,6 +14,9 @@ use crate::caller::Caller;
 /// The most bytes of an event once it is a text inside an answer, so that one alone always fits into one.
 const ROOM: usize = 96 * 1024;
 
+/// Room for most events, in bytes.
+const USUAL: usize = 2 * 1_024;
+
 /// Members that are shown by their name only.
 const SECRET: &[&str] = &["PreCoPassword"];
 const HIDDEN: &str = "HIDDEN_DUE_TO_SECURITY_REASONS";
@@ -43,7 +46,7 @@ pub(super) struct Came<'a> {
 /// The event of a call.
 pub(super) fn text(asked: &Asked<'_>, came: &Came<'_>) -> String {
     let whole = Event::of(asked, came).text();
-    if room(&whole) <= ROOM {
+    if 2 * whole.len() <= ROOM || room(&whole) <= ROOM {
         return whole;
     }
     let mut event = Event::of(asked, came);
@@ -65,7 +68,7 @@ pub fn room(event: &str) -> usize {
 struct Event<'a> {
     event_version: &'static str,
     user_identity: Identity<'a>,
-    event_time: Shown<Seconds>,
+    event_time: String,
     event_source: &'static str,
     event_name: &'static str,
     aws_region: &'a str,
@@ -107,7 +110,7 @@ impl<'a> Event<'a> {
         Self {
             event_version: "1.11",
             user_identity: Identity::of(asked.caller),
-            event_time: Shown(Seconds(asked.at)),
+            event_time: asked.at.seconds(),
             event_source: source(service),
             event_name: asked.operation.name(),
             aws_region: asked.region.as_str(),
@@ -130,7 +133,7 @@ impl<'a> Event<'a> {
     }
 
     fn text(&self) -> String {
-        let mut bytes = Vec::with_capacity(1_024);
+        let mut bytes = Vec::with_capacity(USUAL);
         serde_json::to_writer(&mut bytes, self).expect("a Vec takes every byte, and every key is a text");
         String::from_utf8(bytes).expect("JSON is UTF-8")
     }
@@ -150,16 +153,6 @@ struct Shown<T>(T);
 impl<T: Display> Serialize for Shown<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
-    }
-}
-
-/// A time without its milliseconds: `2026-11-24T09:15:21Z`.
-struct Seconds(Timestamp);
-
-impl Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        write!(f, "{}Z", text.split('.').next().unwrap_or(&text))
     }
 }
 
@@ -198,7 +191,7 @@ struct SessionIssuer<'a> {
 #[serde(rename_all = "camelCase")]
 struct Attributes {
     #[serde(skip_serializing_if = "Option::is_none")]
-    creation_date: Option<Shown<Seconds>>,
+    creation_date: Option<String>,
     mfa_authenticated: &'static str,
 }
 
@@ -217,7 +210,7 @@ impl<'a> Identity<'a> {
                     account_id: caller.account.as_str(),
                     user_name: role_arn.rsplit('/').next().unwrap_or(role_arn),
                 };
-                let creation_date = authority.token_issued_at.map(|at| Shown(Seconds(at)));
+                let creation_date = authority.token_issued_at.map(Timestamp::seconds);
                 let attributes = Attributes { creation_date, mfa_authenticated: "false" };
                 ("AssumedRole", user_id, Some(SessionContext { session_issuer, attributes }))
             }

@@ -2,13 +2,15 @@
 
 use strongroom_model::Timestamp;
 use strongroom_store::chain;
-use strongroom_store::control::audit::{self, Event, Record, Signature};
+use strongroom_store::control::audit::{self, Event, Records, Signature};
 use strongroom_store::{StoreError, Tx};
 
 use crate::executor::{Contender, Executor, Failure, ROUNDS, race};
 
-fn record(event: impl Into<String>) -> Record {
-    Record { at: Timestamp::from_millis(5), event: event.into() }
+fn records<T: AsRef<str>>(events: impl IntoIterator<Item = T>) -> Records {
+    let mut records = Records::default();
+    events.into_iter().for_each(|event| records.push(Timestamp::from_millis(5), event.as_ref()));
+    records
 }
 
 fn all(tx: &mut dyn Tx) -> Result<Vec<Event>, StoreError> {
@@ -30,7 +32,7 @@ pub fn events_are_numbered_in_order<E: Executor>() {
     let store = E::control();
     let contenders = (0..6).map(|n| -> Contender<()> {
         Box::new(move |tx| {
-            audit::append(tx, "w", &[record(format!("event {n}"))])?;
+            audit::append(tx, "w", &records([format!("event {n}")]))?;
             if n % 3 == 0 { Err(Failure::Refused) } else { Ok(()) }
         })
     });
@@ -50,11 +52,11 @@ pub fn writers_have_a_chain_each<E: Executor>() {
     let store = E::control();
     for round in 0..ROUNDS {
         let contenders = ["a", "b", "a"].map(|writer| -> Contender<()> {
-            let batch: Vec<_> = (0..3).map(|n| record(format!("{round}.{n}"))).collect();
+            let batch = records((0..3).map(|n| format!("{round}.{n}")));
             Box::new(move |tx| {
                 audit::append(tx, writer, &batch)?;
-                audit::append(tx, writer, &[])?;
-                Ok(audit::append(tx, writer, &[record("one")])?)
+                audit::append(tx, writer, &Records::default())?;
+                Ok(audit::append(tx, writer, &records(["one"]))?)
             })
         });
         race(&store, contenders.into()).into_iter().for_each(|result| result.unwrap());
@@ -72,14 +74,14 @@ pub fn writers_have_a_chain_each<E: Executor>() {
 /// A closure that runs again, after a run that was undone, takes up the rows that are there and nothing of its first run.
 pub fn closures_that_run_again_chain_once<E: Executor>() {
     let store = E::control();
-    store.set(|tx| Ok(audit::append(tx, "w", &[record("first")])?));
-    let append = |tx: &mut dyn Tx| audit::append(tx, "w", &[record("again")]);
+    store.set(|tx| Ok(audit::append(tx, "w", &records(["first"]))?));
+    let append = |tx: &mut dyn Tx| audit::append(tx, "w", &records(["again"]));
     let undone = store.write(move |tx| {
         append(tx)?;
         Err::<(), _>(Failure::Refused)
     });
     assert!(undone.is_err());
-    store.set(|tx| Ok(audit::append(tx, "w", &[record("between")])?));
+    store.set(|tx| Ok(audit::append(tx, "w", &records(["between"]))?));
     store.set(move |tx| Ok(append(tx)?));
     let events = store.get(all);
     assert_eq!(events.iter().map(|e| e.event.as_str()).collect::<Vec<_>>(), ["first", "between", "again"]);
@@ -89,7 +91,8 @@ pub fn closures_that_run_again_chain_once<E: Executor>() {
 /// A head has one signature, the first; it is shown with the event that it covers last.
 pub fn heads_are_signed_once<E: Executor>() {
     let store = E::control();
-    store.set(|tx| Ok(audit::append(tx, "w", &[record("1"), record("2"), record("3")])?));
+    store.set(|tx| Ok(audit::append(tx, "w", &records(["1", "2"]))?));
+    store.set(|tx| Ok(audit::append(tx, "w", &records(["3"]))?));
     let signature = |key_id: &str, hash| Signature {
         hash,
         at: Timestamp::from_millis(7),
@@ -104,18 +107,53 @@ pub fn heads_are_signed_once<E: Executor>() {
     race(&store, contenders.into()).into_iter().for_each(|result| result.unwrap());
     let head = store.get(|tx| audit::head(tx, "w")).unwrap();
     assert_eq!((head.n, head.signed_n), (3, 2));
-    store.set(|tx| Ok(audit::append(tx, "w", &[record("4")])?));
+    store.set(|tx| Ok(audit::append(tx, "w", &records(["4"]))?));
     assert_eq!(store.get(|tx| audit::head(tx, "w")).unwrap().signed_n, 2);
     let signed: Vec<_> = store.get(all).into_iter().filter_map(|e| Some((e.n, e.signature?))).collect();
     assert_eq!(signed.len(), 1);
     assert!(signed[0] == (2, signature("x", hash)) || signed[0] == (2, signature("y", hash)), "{signed:?}");
 }
 
+/// A batch is read as its events, from any of them on and in both directions, however many rows it took.
+pub fn batches_are_read_as_their_events<E: Executor>() {
+    let store = E::control();
+    let long = "an event that is long ".repeat(1_000);
+    for batch in [1, 40, 1, 2] {
+        let batch = records((0..batch).map(|n| format!("{n} {long}")));
+        store.set(move |tx| Ok(audit::append(tx, "w", &batch)?));
+    }
+    let events = store.get(all);
+    assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), (1..=44).collect::<Vec<_>>());
+    check_chain("w", &events.iter().collect::<Vec<_>>());
+    for seq in 0..=45 {
+        for limit in [1, 2, 7, 100] {
+            let expected: Vec<_> = events.iter().filter(|event| event.seq > seq).take(limit as usize).collect();
+            assert_eq!(store.get(|tx| audit::after(tx, seq, limit)).iter().collect::<Vec<_>>(), expected);
+            let expected: Vec<_> = events.iter().rev().filter(|event| event.seq < seq).take(limit as usize).collect();
+            assert_eq!(store.get(|tx| audit::before(tx, seq, limit)).iter().collect::<Vec<_>>(), expected);
+        }
+    }
+    assert_eq!(store.get(|tx| audit::before(tx, i64::MAX, 3)).len(), 3);
+    assert_eq!(store.get(audit::last), 44);
+}
+
+/// A block that cannot be read is an event that no chain holds, in its place; all others are read.
+pub fn a_damaged_block_is_told_apart<E: Executor>() {
+    let store = E::control();
+    for _ in 0..3 {
+        store.set(|tx| Ok(audit::append(tx, "w", &records(["1", "2", "3"]))?));
+    }
+    store.set(|tx| Ok(tx.execute("UPDATE audit SET block = hash WHERE seq = 6", &[]).map(drop)?));
+    let seqs: Vec<_> = store.get(all).into_iter().map(|event| (event.seq, event.n, event.event)).collect();
+    let expected = [(1, "1"), (2, "2"), (3, "3"), (6, ""), (7, "1"), (8, "2"), (9, "3")];
+    assert_eq!(seqs, expected.map(|(n, text)| (n, n, text.to_owned())));
+}
+
 /// Events of a store from before there were chains have no writer and no hash, and numbers go on after theirs.
 pub fn events_from_before_the_chain_stay_readable<E: Executor>() {
     let store = E::control();
     store.set(|tx| Ok(tx.execute("INSERT INTO audit (seq, at, event) VALUES (1, 5, 'old')", &[]).map(drop)?));
-    store.set(|tx| Ok(audit::append(tx, "w", &[record("new")])?));
+    store.set(|tx| Ok(audit::append(tx, "w", &records(["new"]))?));
     let events = store.get(all);
     assert_eq!((events[0].writer.as_str(), events[0].n, events[0].hash), ("", 0, None));
     assert_eq!((events[1].seq, events[1].n), (2, 1));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use strongroom_model::cluster::ClusterState;
 use strongroom_model::tag::TAGS_MAX;
 use strongroom_model::{AccountId, BackupId, ClusterId, EniId, HsmId, SubnetId, Tag, Timestamp, VpcId};
-use strongroom_store::control::audit::{self, Record};
+use strongroom_store::control::audit::{self, Records};
 use strongroom_store::control::clusters::{self, Cluster, Query};
 use strongroom_store::control::hsms::{self, Hsm};
 use strongroom_store::control::idempotency::{self, Key};
@@ -214,7 +214,7 @@ fn call(key: Key, answer: String) -> Contender<String> {
         if let Some(answer) = idempotency::find(tx, &key, at(10))? {
             return Ok(answer);
         }
-        audit::append(tx, "writer", &[Record { at: at(10), event: answer.clone() }])?;
+        audit::append(tx, "writer", &Records::one(at(10), &answer))?;
         idempotency::insert(tx, &key, &answer, at(0), at(20))?;
         Ok(answer.clone())
     })

@@ -16,7 +16,7 @@ macro_rules! conformance {
         conformance! { $name: $executor;
             audit {
                 events_are_numbered_in_order, writers_have_a_chain_each, closures_that_run_again_chain_once,
-                heads_are_signed_once, events_from_before_the_chain_stay_readable,
+                heads_are_signed_once, batches_are_read_as_their_events, a_damaged_block_is_told_apart, events_from_before_the_chain_stay_readable,
             }
             backups {
                 cause_is_unique_in_a_cluster, copy_is_unique_in_its_region, restore_or_purge, ready_or_failed,

@@ -135,14 +135,8 @@ fn credentials(issued: &Issued) -> String {
         issued.access_key_id,
         issued.secret.expose(),
         issued.token,
-        in_seconds(issued.expires)
+        issued.expires.seconds()
     )
-}
-
-/// `2026-11-24T10:30:00Z`
-fn in_seconds(time: Timestamp) -> String {
-    let text = time.to_string();
-    format!("{}Z", text.split('.').next().unwrap_or(&text))
 }
 
 /// The bytes of an outcome.
