@@ -12,16 +12,15 @@ import subprocess
 import sys
 import time
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from protocol import PROTOCOLS, session
 from server import start
 
 STRONGROOM, DATA, AWS, NODE = sys.argv[1:5]
 CLOCK = f"{DATA}.clock"
 OWNER, OTHER = "000000000000", "444455556666"
-PROTOCOLS = {"JSON": "json", "CBOR": "smithy-rpc-v2-cbor"}
 
 
 def admin(*arguments):
@@ -42,20 +41,10 @@ def allow(*statements):
 
 def client(url, keys, protocol, service="cloudhsmv2"):
     """A client of one protocol, that tries once."""
-    session = boto3.session.Session(region_name="us-east-1")
-    loader = session._session.get_component("data_loader")
-    load = loader.load_service_model
-
-    def load_service_model(name, kind, *rest, **more):
-        model = load(name, kind, *rest, **more)
-        if name == "cloudhsmv2" and kind == "service-2":
-            model["metadata"].update(protocol=PROTOCOLS[protocol], protocols=[PROTOCOLS[protocol]])
-        return model
-
-    loader.load_service_model = load_service_model
-    return session.client(service, endpoint_url=url, aws_access_key_id=keys[0], aws_secret_access_key=keys[1],
-                          aws_session_token=keys[2] if len(keys) > 2 else None,
-                          config=Config(retries={"mode": "standard", "total_max_attempts": 1}))
+    token = keys[2] if len(keys) > 2 else None
+    return session(protocol).client(service, endpoint_url=url, aws_access_key_id=keys[0], aws_secret_access_key=keys[1],
+                                    aws_session_token=token,
+                                    config=Config(retries={"mode": "standard", "total_max_attempts": 1}))
 
 
 def environment(url, keys, **more):
@@ -94,7 +83,7 @@ def until(what, found, seconds=20):
 
 def works(url, keys):
     try:
-        return client(url, keys, "JSON").describe_clusters()
+        return client(url, keys, "json").describe_clusters()
     except ClientError:
         return None
 
@@ -121,7 +110,7 @@ def people():
 
 
 def six_errors(server, url, tagger, bob):
-    owner = client(url, ("test", "test"), "JSON")
+    owner = client(url, ("test", "test"), "json")
     ready = owner.describe_backups(Filters={"states": ["READY"]})["Backups"][0]
     backup = ready["BackupId"]
     for keys in (tagger, bob):
@@ -129,7 +118,7 @@ def six_errors(server, url, tagger, bob):
     grant = {"Principal": {"AWS": OTHER}, "Action": ["cloudhsm:DescribeBackups", "cloudhsm:CreateCluster"],
              "Resource": ready["BackupArn"]}
     owner.put_resource_policy(ResourceArn=ready["BackupArn"], Policy=json.dumps(allow(grant)))
-    shared = client(url, bob, "CBOR").describe_backups(Shared=True)["Backups"]
+    shared = client(url, bob, "cbor").describe_backups(Shared=True)["Backups"]
     assert [found["BackupId"] for found in shared] == [backup], shared
 
     test = ("test", "test")
@@ -141,7 +130,7 @@ def six_errors(server, url, tagger, bob):
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     refused(url, test, "CloudHsmInternalFailureException", 500, backup)
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    client(url, tagger, "JSON").copy_backup_to_region(
+    client(url, tagger, "json").copy_backup_to_region(
         DestinationRegion="eu-west-1", BackupId=backup, TagList=[{"Key": "env", "Value": "prod"}])
     return backup
 
@@ -177,7 +166,7 @@ def an_assumed_role(url, carol):
     own = subprocess.run([*describe, "--profile", "carol"], env=bare, capture_output=True, text=True)
     assert "(AccessDeniedException)" in own.stderr, own
 
-    sts = client(url, carol, "JSON", "sts")
+    sts = client(url, carol, "json", "sts")
     made = sts.assume_role(RoleArn=f"arn:aws:iam::{OWNER}:role/Operator", RoleSessionName="an-hour", DurationSeconds=900)
     given = made["Credentials"]
     keys = given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]

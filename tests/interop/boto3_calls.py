@@ -8,24 +8,13 @@ import boto3
 import botocore
 from botocore.exceptions import ClientError, WaiterError
 
-PROTOCOLS = {"json": "json", "cbor": "smithy-rpc-v2-cbor"}
+from protocol import PROTOCOLS, session
+
 SUBNETS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
 
 
 def client(region, protocol):
-    """A client that speaks one protocol, whichever botocore would choose."""
-    session = boto3.session.Session(region_name=region)
-    loader = session._session.get_component("data_loader")
-    load = loader.load_service_model
-
-    def load_service_model(name, kind, *rest, **more):
-        model = load(name, kind, *rest, **more)
-        if name == "cloudhsmv2" and kind == "service-2":
-            model["metadata"].update(protocol=PROTOCOLS[protocol], protocols=[PROTOCOLS[protocol]])
-        return model
-
-    loader.load_service_model = load_service_model
-    made = session.client("cloudhsmv2")
+    made = session(protocol, region).client("cloudhsmv2")
     assert made.meta.service_model.resolved_protocol == PROTOCOLS[protocol]
     return made
 

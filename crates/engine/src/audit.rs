@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures_util::future::select;
 use strongroom_model::call::{Call, Operation, Reply};
 use strongroom_model::time::MINUTE;
-use strongroom_model::{ApiError, ErrorKind, Timestamp, Value};
+use strongroom_model::{ApiError, ErrorKind, Timestamp};
 use strongroom_store::control::audit::{self, Records, Signature};
 use strongroom_store::{StoreError, Tx, WriteError, chain};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
@@ -157,13 +157,13 @@ impl Drop for Entry<'_> {
 
 /// What the event of a change needs from outside of its transaction.
 pub(crate) struct Change {
-    input: Value,
+    pub call: Call,
     event_id: [u8; 16],
 }
 
 impl Change {
     pub(crate) fn new(region: &Region, call: &Call) -> Self {
-        Self { input: call.clone().into_value(), event_id: region.trail.draw_id() }
+        Self { call: call.clone(), event_id: region.trail.draw_id() }
     }
 }
 
@@ -177,11 +177,12 @@ pub(crate) fn append(
     repeat: bool,
     at: Timestamp,
 ) -> Result<(), StoreError> {
+    let input = change.call.clone().into_value();
     let asked = Asked {
         region: region.name(),
         caller,
         operation: reply.operation(),
-        input: Some(&change.input),
+        input: Some(&input),
         event_id: change.event_id,
         at,
     };

@@ -62,7 +62,7 @@ pub(crate) fn check_in(
     now: Timestamp,
 ) -> Result<(), Refusal> {
     for ask in ask::of(call) {
-        let resource = find(tx, region, caller, &ask)?;
+        let resource = find(tx, region, caller, ask.on)?;
         decide(region, caller, &ask, &resource, now)?;
     }
     Ok(())
@@ -81,11 +81,11 @@ pub(crate) fn check_tagging(
     removed: &[String],
 ) -> Result<Result<(), ApiError>, StoreError> {
     let ask = Ask::tagging(operation, On::Id(resource_id), put, removed);
-    let resource = find(tx, region, caller, &ask)?;
+    let resource = find(tx, region, caller, ask.on)?;
     Ok(decide(region, caller, &ask, &resource, region.now()))
 }
 
-/// Whether another account's backup is shared with the caller for this action.
+/// Whether another account's backup is shared with the caller for one of these actions.
 ///
 /// # Errors
 /// What the store said.
@@ -94,12 +94,13 @@ pub(crate) fn is_shared(
     region: &Region,
     caller: &Caller,
     backup: &backups::Backup,
-    operation: Operation,
+    operations: &[Operation],
 ) -> Result<bool, StoreError> {
     let arn = backup.backup_id.arn(region.name(), &backup.account);
-    let ask = Ask::new(operation, On::Backup(&arn));
-    let resource = find(tx, region, caller, &ask)?;
-    Ok(resource.policy.is_some() && decide(region, caller, &ask, &resource, region.now()).is_ok())
+    let on = On::Backup(&arn);
+    let resource = find(tx, region, caller, on)?;
+    let may = |operation| decide(region, caller, &Ask::new(operation, on), &resource, region.now()).is_ok();
+    Ok(resource.policy.is_some() && operations.iter().any(|operation| may(*operation)))
 }
 
 /// What an action without a resource is asked on.
@@ -107,8 +108,8 @@ fn nothing(authority: &Authority) -> Resource {
     Resource { arn: "*".to_owned(), account: authority.caller.account.clone(), tags: Vec::new(), policy: None }
 }
 
-fn find(tx: &mut dyn Tx, region: &Region, caller: &Caller, ask: &Ask<'_>) -> Result<Resource, StoreError> {
-    match ask.on {
+fn find(tx: &mut dyn Tx, region: &Region, caller: &Caller, on: On<'_>) -> Result<Resource, StoreError> {
+    match on {
         On::Nothing => Ok(nothing(&caller.authority)),
         On::New => Ok(Resource { arn: region.new_cluster_arn(&caller.account), ..nothing(&caller.authority) }),
         On::Id(id) if id.starts_with("cluster-") => cluster(tx, region, caller, &ClusterId::new(id)),
@@ -154,19 +155,10 @@ fn decide(
     now: Timestamp,
 ) -> Result<(), ApiError> {
     let authority = &caller.authority;
-    let identity: Vec<&Document> = authority.identity.iter().map(AsRef::as_ref).collect();
-    let session: Option<Vec<&Document>> =
-        authority.session.as_ref().map(|documents| documents.iter().map(AsRef::as_ref).collect());
-    let policies = Policies {
-        identity: &identity,
-        boundary: authority.boundary.as_deref(),
-        session: session.as_deref(),
-        resource: resource.policy.as_ref(),
-        trust: None,
-    };
+    let policies = Policies { resource: resource.policy.as_ref(), ..authority.policies() };
     // Most documents have no condition, and what nobody asks is not put together.
     let context = match policies.read_context() {
-        true => context::of(region, caller, ask, &resource.tags, &resource.account, &resource.arn, now),
+        true => context::of(region, caller, ask, resource, now),
         false => Context::default(),
     };
     let request = Request {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use strongroom_iam::{CallerKind, Document, Kind};
+use strongroom_iam::{CallerKind, Document, Kind, Policies};
 use strongroom_model::{AccountId, Tag, Timestamp};
 
 /// An authenticated caller and his request.
@@ -72,5 +72,16 @@ impl Authority {
             session: None,
             token_issued_at: None,
         })
+    }
+
+    /// His own side of a decision; a resource's policy and a role's trust policy are for others to add.
+    pub fn policies(&self) -> Policies<'_, Arc<Document>> {
+        Policies {
+            identity: &self.identity,
+            boundary: self.boundary.as_deref(),
+            session: self.session.as_deref(),
+            resource: None,
+            trust: None,
+        }
     }
 }

@@ -8,6 +8,7 @@ mod authorize;
 mod backup;
 mod blob;
 pub mod caller;
+pub mod conditions;
 pub mod copy;
 mod filter;
 mod job;
@@ -27,5 +28,6 @@ mod tags;
 mod view;
 
 pub use caller::{Authority, Caller};
+pub use conditions::Circumstances;
 pub use copy::destination::PeerSession;
 pub use region::{Pace, Parts, Region, Settings};

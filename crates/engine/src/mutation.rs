@@ -125,12 +125,12 @@ pub(crate) async fn run(
         input_digest: stored::input_digest(call),
     });
     let change = Change::new(region, call);
-    let (region_in, caller_in, call_in) = (region.clone(), caller.clone(), call.clone());
+    let (region_in, caller_in) = (region.clone(), caller.clone());
     let committed = region
         .control
         .write(move |tx| {
             let now = region_in.now();
-            authorize::check_in(tx, &region_in, &caller_in, &call_in, now)?;
+            authorize::check_in(tx, &region_in, &caller_in, &change.call, now)?;
             if let Some(reply) = earlier_answer(tx, operation, key.as_ref(), now)? {
                 audit::append(tx, &region_in, &caller_in, &change, &reply, true, now)?;
                 return Ok((reply, Vec::new()));

@@ -96,20 +96,19 @@ fn live_cluster(tx: &mut dyn Tx, account: &AccountId, id: &ClusterId) -> Result<
     found.ok_or_else(|| ApiError::not_found(format!("There is no cluster {id} in this account and region.")).into())
 }
 
+/// What the owner of a backup can let another account do with it.
+const SHARED_FOR: &[Operation] = &[Operation::DescribeBackups, Operation::CreateCluster];
+
 /// A backup of the caller's account, DELETED ones too while they are shown. One that is shared with him is refused as such;
 /// one that is not is not there.
 fn own_backup(tx: &mut dyn Tx, region: &Region, caller: &Caller, id: &BackupId) -> Result<Backup, Refusal> {
     match backups::get(tx, id)? {
         Some(backup) if backup.account == caller.account => Ok(backup),
-        Some(backup) if is_shared(tx, region, caller, &backup)? => Err(only_shared(&backup).into()),
+        Some(backup) if authorize::is_shared(tx, region, caller, &backup, SHARED_FOR)? => {
+            Err(only_shared(&backup).into())
+        }
         _ => Err(no_backup(id).into()),
     }
-}
-
-/// Whether the owner of a backup lets the caller use it.
-fn is_shared(tx: &mut dyn Tx, region: &Region, caller: &Caller, backup: &Backup) -> Result<bool, StoreError> {
-    Ok(authorize::is_shared(tx, region, caller, backup, Operation::DescribeBackups)?
-        || authorize::is_shared(tx, region, caller, backup, Operation::CreateCluster)?)
 }
 
 fn only_shared(backup: &Backup) -> ApiError {

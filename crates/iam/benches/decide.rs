@@ -61,7 +61,6 @@ fn decide(criterion: &mut Criterion) {
         n => allow("cloudhsm:*", &format!("arn:aws:cloudhsm:*:111122223333:backup/backup-{n}*"), tags),
     });
     for (name, documents) in [("other actions", other_actions), ("other resources", other_resources)] {
-        let documents: Vec<&Document> = documents.iter().collect();
         criterion.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let context = context();

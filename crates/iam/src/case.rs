@@ -1,6 +1,7 @@
 //! Owns cases: one decision with everything that it rests on, as JSON, for `strongroom policy simulate --cases` and tests.
 
 use std::collections::BTreeMap;
+use std::slice;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -134,12 +135,10 @@ impl Case {
                 OneOrMany::Many(values) => context.set_all(key, values.iter().map(Into::into).collect()),
             }
         }
-        let identity: Vec<&Document> = identity.iter().collect();
-        let session: Option<Vec<&Document>> = session.as_ref().map(|document| vec![document]);
         let policies = Policies {
             identity: &identity,
             boundary: boundary.as_ref(),
-            session: session.as_deref(),
+            session: session.as_ref().map(slice::from_ref),
             resource: resource.as_ref().filter(|_| !is_trust),
             trust: resource.as_ref().filter(|_| is_trust),
         };

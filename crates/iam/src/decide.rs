@@ -4,7 +4,8 @@
 //! resource's side grants. In one account either side may grant, and how a resource policy names the caller says which of
 //! his own limits still count; between accounts both sides must. A role's trust policy must always allow.
 
-use std::fmt;
+use std::borrow::Borrow;
+use std::{fmt, slice};
 
 use crate::arn::Resource;
 use crate::context::Context;
@@ -54,15 +55,15 @@ pub struct Request<'a> {
     pub context: &'a Context<'a>,
 }
 
-/// The documents that apply to a request.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Policies<'a> {
+/// The documents that apply to a request; `D` is how whoever has them keeps them.
+#[derive(Clone, Copy, Debug)]
+pub struct Policies<'a, D = Document> {
     /// The caller's own; of a session, its role's.
-    pub identity: &'a [&'a Document],
+    pub identity: &'a [D],
     /// The most that the caller's own policies can grant, if there is such a boundary.
     pub boundary: Option<&'a Document>,
     /// The most that the session was given, if it was given less than its role has.
-    pub session: Option<&'a [&'a Document]>,
+    pub session: Option<&'a [D]>,
     /// The resource's.
     pub resource: Option<&'a Document>,
     /// The trust policy of the role that is to be assumed.
@@ -125,21 +126,27 @@ struct Verdict {
     failed_for_tags: bool,
 }
 
-impl Policies<'_> {
+impl<D> Default for Policies<'_, D> {
+    fn default() -> Self {
+        Self { identity: &[], boundary: None, session: None, resource: None, trust: None }
+    }
+}
+
+impl<D: Borrow<Document>> Policies<'_, D> {
     /// Whether any of them asks for the request's context; where none does, an empty one decides the same.
     pub fn read_context(&self) -> bool {
         let one = [self.boundary, self.resource, self.trust];
-        let all = self.identity.iter().chain(self.session.unwrap_or_default()).copied();
+        let all = self.identity.iter().chain(self.session.unwrap_or_default()).map(Borrow::borrow);
         all.chain(one.into_iter().flatten()).any(Document::reads_context)
     }
 
     /// The document that a statement is of.
     pub fn document(&self, of: StatementRef) -> Option<&Document> {
         match of.layer {
-            Layer::Identity => self.identity.get(of.policy).copied(),
+            Layer::Identity => self.identity.get(of.policy).map(Borrow::borrow),
             Layer::Resource => self.resource,
             Layer::Boundary => self.boundary,
-            Layer::Session => self.session?.get(of.policy).copied(),
+            Layer::Session => self.session?.get(of.policy).map(Borrow::borrow),
             Layer::Trust => self.trust,
         }
     }
@@ -150,10 +157,10 @@ impl Policies<'_> {
         let resource = Resource::of(request.resource);
         let asked = Asked { caller: request.caller, action: &action, resource, context: request.context };
         let identity = Verdict::of(Layer::Identity, self.identity, &asked);
-        let boundary = self.boundary.map(|document| Verdict::of(Layer::Boundary, &[document], &asked));
+        let boundary = self.boundary.map(|document| Verdict::of(Layer::Boundary, slice::from_ref(document), &asked));
         let session = self.session.map(|documents| Verdict::of(Layer::Session, documents, &asked));
-        let resource = self.resource.map(|document| Verdict::of(Layer::Resource, &[document], &asked));
-        let trust = self.trust.map(|document| Verdict::of(Layer::Trust, &[document], &asked));
+        let resource = self.resource.map(|document| Verdict::of(Layer::Resource, slice::from_ref(document), &asked));
+        let trust = self.trust.map(|document| Verdict::of(Layer::Trust, slice::from_ref(document), &asked));
 
         let all = [Some(&identity), resource.as_ref(), trust.as_ref(), boundary.as_ref(), session.as_ref()];
         if let Some(denial) = all.into_iter().flatten().find_map(Verdict::denial) {
@@ -228,9 +235,9 @@ impl Denial {
 }
 
 impl Verdict {
-    fn of(layer: Layer, documents: &[&Document], asked: &Asked<'_>) -> Self {
+    fn of<D: Borrow<Document>>(layer: Layer, documents: &[D], asked: &Asked<'_>) -> Self {
         let mut verdict = Self { layer, denied: None, allowed: None, failed_for_tags: false };
-        for (policy, document) in documents.iter().enumerate() {
+        for (policy, document) in documents.iter().map(Borrow::borrow).enumerate() {
             for (n, statement) in document.statements.iter().enumerate() {
                 let at = StatementRef { layer, policy, statement: n };
                 match (statement.effect, statement.says(asked)) {

@@ -35,7 +35,7 @@ fn policies() {
             Err(fault) => word(&fault.text.chars().filter(|c| c.is_ascii_lowercase()).collect::<String>()),
             Ok(document) => {
                 let policies = match kind {
-                    Kind::Identity => Policies { identity: &[&document], ..Policies::default() },
+                    Kind::Identity => Policies { identity: std::slice::from_ref(&document), ..Policies::default() },
                     Kind::Resource => Policies { resource: Some(&document), ..Policies::default() },
                     Kind::Trust => Policies { trust: Some(&document), ..Policies::default() },
                 };

@@ -117,12 +117,10 @@ fn decide(layers: &Layers) -> Decision {
     let boundary = document(&layers.boundary, Kind::Identity);
     let session = document(&layers.session, Kind::Identity);
     let resource = document(&layers.resource, Kind::Resource);
-    let identity: Vec<&Document> = identity.iter().collect();
-    let session: Option<Vec<&Document>> = session.as_ref().map(|document| vec![document]);
     let policies = Policies {
-        identity: &identity,
+        identity: identity.as_slice(),
         boundary: boundary.as_ref(),
-        session: session.as_deref(),
+        session: session.as_ref().map(std::slice::from_ref),
         resource: resource.as_ref(),
         trust: None,
     };

@@ -1,10 +1,13 @@
-//! Owns the condition keys of a request. Source: the IAM user guide, "AWS global condition context keys".
+//! Owns the condition keys of a call: of its request, its tags and its resource. Source: the IAM user guide, "AWS global
+//! condition context keys".
 
-use strongroom_iam::{CallerKind, Context};
-use strongroom_model::{Tag, Timestamp};
+use strongroom_iam::Context;
+use strongroom_model::Timestamp;
 
+use super::Resource;
 use super::ask::{Ask, On};
 use crate::caller::Caller;
+use crate::conditions::Circumstances;
 use crate::region::Region;
 
 /// All that conditions may ask. A key that does not apply is missing.
@@ -12,62 +15,31 @@ pub(super) fn of<'a>(
     region: &'a Region,
     caller: &'a Caller,
     ask: &'a Ask<'a>,
-    resource_tags: &'a [Tag],
-    resource_account: &'a str,
-    resource: &str,
+    resource: &'a Resource,
     now: Timestamp,
 ) -> Context<'a> {
-    let mut context = Context::default();
-    of_caller(&mut context, caller);
-    context.set("aws:sourceip", caller.source_ip.as_str());
-    context.set("aws:securetransport", if caller.is_secure { "true" } else { "false" });
-    context.set("aws:currenttime", now.to_string());
-    context.set("aws:epochtime", (now.millis() / 1_000).to_string());
-    context.set("aws:requestedregion", region.name().as_str());
-    context.set("aws:viaawsservice", "false");
-    if let Some(user_agent) = &caller.user_agent {
-        context.set("aws:useragent", user_agent.as_str());
-    }
+    let circumstances = Circumstances {
+        authority: &caller.authority,
+        region: region.name().as_str(),
+        source_ip: &caller.source_ip,
+        user_agent: caller.user_agent.as_deref(),
+        is_secure: caller.is_secure,
+        now,
+    };
+    let mut context = circumstances.context();
     for tag in ask.request_tags {
         context.set_tag("aws:requesttag/", &tag.key, tag.value.as_str());
     }
     if !ask.tag_keys.is_empty() {
         context.set_all("aws:tagkeys", ask.tag_keys.iter().map(|key| (*key).into()).collect());
     }
-    if resource != "*" {
-        context.set("aws:resourceaccount", resource_account);
+    if resource.arn != "*" {
+        context.set("aws:resourceaccount", resource.account.as_str());
     }
-    for tag in resource_tags {
+    // What is about to be made has the tags that it is made with.
+    let of_new = if matches!(ask.on, On::New) { ask.request_tags } else { &[] };
+    for tag in resource.tags.iter().chain(of_new) {
         context.set_tag("aws:resourcetag/", &tag.key, tag.value.as_str());
     }
-    if matches!(ask.on, On::New) {
-        // What is about to be made has the tags that it is made with.
-        for tag in ask.request_tags {
-            context.set_tag("aws:resourcetag/", &tag.key, tag.value.as_str());
-        }
-    }
     context
-}
-
-fn of_caller<'a>(context: &mut Context<'a>, caller: &'a Caller) {
-    let authority = &caller.authority;
-    let (arn, kind) = match &authority.caller.kind {
-        CallerKind::User => (&authority.caller.arn, "User"),
-        CallerKind::RoleSession { role_arn } => (role_arn, "AssumedRole"),
-        CallerKind::Root => (&authority.caller.arn, "Account"),
-    };
-    context.set("aws:principalarn", arn.as_str());
-    context.set("aws:principalaccount", authority.caller.account.as_str());
-    context.set("aws:principaltype", kind);
-    context.set("aws:userid", authority.user_id.as_str());
-    if let Some(name) = &authority.user_name {
-        context.set("aws:username", name.as_str());
-    }
-    for tag in &authority.tags {
-        context.set_tag("aws:principaltag/", &tag.key, tag.value.as_str());
-    }
-    if let Some(issued_at) = authority.token_issued_at {
-        context.set("aws:tokenissuetime", issued_at.to_string());
-        context.set("aws:multifactorauthpresent", "false");
-    }
 }

@@ -50,7 +50,7 @@ pub(super) async fn run(
         let page = match shared {
             false => backups::page(tx, &query)?,
             true => backups::shared_page(tx, &query, |tx, row| {
-                authorize::is_shared(tx, &region_in, &caller, row, Operation::DescribeBackups)
+                authorize::is_shared(tx, &region_in, &caller, row, &[Operation::DescribeBackups])
             })?,
         };
         let rows = page.rows.into_iter().map(|row| view::backup(region_in.name(), tx, row));

@@ -9,10 +9,9 @@ use strongroom_model::Tag;
 use strongroom_model::tag::TAGS_MAX;
 use strongroom_model::time::SECOND;
 
-use super::context::Facts;
 use super::error::StsError;
 use super::parameters::{Form, Parameters, missing};
-use super::{Asking, credentials, escaped, whole_second};
+use super::{Asking, context, credentials, escaped, whole_second};
 use crate::identity::{Grant, Role, Who, managed_document};
 
 const SESSION_NAME: Form = Form::words(2, 64, "+=,.@-");
@@ -151,19 +150,9 @@ fn policies(parameters: &Parameters) -> Result<Vec<String>, StsError> {
 
 /// Whether the caller may assume the role, and pass what he passes.
 fn authorize(asking: &Asking<'_>, region: &str, asked: &Asked<'_>, role: &Role) -> Result<(), StsError> {
-    let facts = Facts::of(asking, region, asked, role);
-    let context = facts.context();
+    let context = context::of(asking, region, asked, role);
     let authority = &asking.principal.authority;
-    let identity: Vec<&Document> = authority.identity.iter().map(|document| &**document).collect();
-    let session: Option<Vec<&Document>> =
-        authority.session.as_ref().map(|documents| documents.iter().map(|document| &**document).collect());
-    let policies = Policies {
-        identity: &identity,
-        boundary: authority.boundary.as_deref(),
-        session: session.as_deref(),
-        resource: None,
-        trust: Some(&role.trust),
-    };
+    let policies = Policies { trust: Some(&role.trust), ..authority.policies() };
     let actions = [
         ("sts:AssumeRole", true),
         ("sts:TagSession", !asked.tags.is_empty()),

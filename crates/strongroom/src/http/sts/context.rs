@@ -1,115 +1,46 @@
 //! Owns what conditions may ask of a call that assumes a role.
 
-use std::borrow::Cow;
-
-use strongroom_iam::{CallerKind, Context};
-use strongroom_model::Tag;
+use strongroom_engine::Circumstances;
+use strongroom_iam::Context;
 
 use super::Asking;
 use super::assume_role::Asked;
 use crate::identity::Role;
 
-/// Condition keys with their values.
-#[derive(Debug, Default)]
-pub(super) struct Facts(Vec<(Cow<'static, str>, Values)>);
-
-#[derive(Debug)]
-enum Values {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl Facts {
-    /// What is known of the caller, his request and the role.
-    pub(super) fn of(asking: &Asking<'_>, region: &str, asked: &Asked<'_>, role: &Role) -> Self {
-        let mut facts = Self::default();
-        facts.add_request(asking, region);
-        facts.add_caller(asking);
-        facts.add_session(asked);
-        facts.add_tags("aws:ResourceTag", role.tags());
-        facts.one("aws:ResourceAccount", role.account.as_str());
-        facts
+/// What is known of the caller, his request, the session that he asks for, and the role.
+pub(super) fn of<'a>(asking: &'a Asking<'_>, region: &'a str, asked: &'a Asked<'_>, role: &'a Role) -> Context<'a> {
+    let principal = asking.principal;
+    let circumstances = Circumstances {
+        authority: &principal.authority,
+        region,
+        source_ip: asking.source_ip,
+        user_agent: asking.user_agent,
+        is_secure: asking.is_secure,
+        now: asking.now,
+    };
+    let mut context = circumstances.context();
+    if let Some(identity) = principal.session.as_ref().and_then(|session| session.source_identity.as_ref()) {
+        context.set("aws:sourceidentity", identity.as_str());
     }
-
-    /// As the decision reads them.
-    pub(super) fn context(&self) -> Context<'_> {
-        let mut context = Context::default();
-        for (key, values) in &self.0 {
-            match values {
-                Values::One(value) => context.set(key, value.as_str()),
-                Values::Many(values) => context.set_all(key, values.iter().map(|v| v.as_str().into()).collect()),
-            }
-        }
-        context
+    context.set("sts:rolesessionname", asked.session_name);
+    if let Some(id) = asked.external_id {
+        context.set("sts:externalid", id);
     }
-
-    fn add_request(&mut self, asking: &Asking<'_>, region: &str) {
-        self.one("aws:CurrentTime", asking.now.to_string());
-        self.one("aws:EpochTime", (asking.now.millis() / 1_000).to_string());
-        self.one("aws:RequestedRegion", region);
-        self.one("aws:SecureTransport", asking.is_secure.to_string());
-        self.one("aws:SourceIp", asking.source_ip);
-        self.one("aws:ViaAWSService", "false");
-        if let Some(user_agent) = asking.user_agent {
-            self.one("aws:UserAgent", user_agent);
-        }
+    if let Some(identity) = &asked.source_identity {
+        context.set("sts:sourceidentity", identity.as_str());
     }
-
-    fn add_caller(&mut self, asking: &Asking<'_>) {
-        let authority = &asking.principal.authority;
-        let caller = &authority.caller;
-        // Of a session, policies ask for the role.
-        let (arn, kind) = match &caller.kind {
-            CallerKind::User => (&caller.arn, "User"),
-            CallerKind::RoleSession { role_arn } => (role_arn, "AssumedRole"),
-            CallerKind::Root => (&caller.arn, "Account"),
-        };
-        self.one("aws:PrincipalArn", arn.as_str());
-        self.one("aws:PrincipalType", kind);
-        self.one("aws:PrincipalAccount", caller.account.as_str());
-        self.one("aws:userid", authority.user_id.as_str());
-        self.add_tags("aws:PrincipalTag", &authority.tags);
-        if let Some(name) = &authority.user_name {
-            self.one("aws:username", name.as_str());
-        }
-        if let Some(issued) = authority.token_issued_at {
-            self.one("aws:TokenIssueTime", issued.to_string());
-            self.one("aws:MultiFactorAuthPresent", "false");
-        }
-        let session = asking.principal.session.as_ref();
-        if let Some(identity) = session.and_then(|session| session.source_identity.as_ref()) {
-            self.one("aws:SourceIdentity", identity.as_str());
-        }
+    if !asked.transitive.is_empty() {
+        context.set_all("sts:transitivetagkeys", asked.transitive.iter().map(Into::into).collect());
     }
-
-    fn add_session(&mut self, asked: &Asked<'_>) {
-        self.one("sts:RoleSessionName", asked.session_name);
-        if let Some(id) = asked.external_id {
-            self.one("sts:ExternalId", id);
-        }
-        if let Some(identity) = &asked.source_identity {
-            self.one("sts:SourceIdentity", identity.as_str());
-        }
-        if !asked.transitive.is_empty() {
-            self.many("sts:TransitiveTagKeys", asked.transitive.clone());
-        }
-        if !asked.tags.is_empty() {
-            self.add_tags("aws:RequestTag", &asked.tags);
-            self.many("aws:TagKeys", asked.tags.iter().map(|tag| tag.key.clone()).collect());
-        }
+    if !asked.tags.is_empty() {
+        context.set_all("aws:tagkeys", asked.tags.iter().map(|tag| (&tag.key).into()).collect());
     }
-
-    fn add_tags(&mut self, key: &str, tags: &[Tag]) {
-        for tag in tags {
-            self.one(format!("{key}/{}", tag.key), tag.value.as_str());
-        }
+    for tag in &asked.tags {
+        context.set_tag("aws:requesttag/", &tag.key, tag.value.as_str());
     }
-
-    fn one(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) {
-        self.0.push((key.into(), Values::One(value.into())));
+    for tag in role.tags() {
+        context.set_tag("aws:resourcetag/", &tag.key, tag.value.as_str());
     }
-
-    fn many(&mut self, key: &'static str, values: Vec<String>) {
-        self.0.push((key.into(), Values::Many(values)));
-    }
+    context.set("aws:resourceaccount", role.account.as_str());
+    context
 }
