@@ -13,6 +13,7 @@ pub mod control;
 pub mod error;
 pub mod lock;
 pub mod migrate;
+pub mod postgres;
 pub mod sqlite;
 pub mod vault;
 
@@ -21,6 +22,7 @@ mod answer;
 mod hook;
 #[cfg(feature = "faults")]
 pub mod hook;
+mod pending;
 mod queue;
 
 pub use answer::block_on;

@@ -7,10 +7,8 @@
 //! committed, for beginning and ending one costs as much as a small read. Nothing here awaits inside a transaction, and
 //! nothing retries: the writer is the only one there is.
 
-use std::any::Any;
 use std::future::Future;
 use std::os::unix::fs::OpenOptionsExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,11 +19,12 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, Statement};
 
-use crate::answer::{self, block_on};
+use crate::answer::block_on;
 use crate::error::{OpenError, StoreError, WriteError};
 use crate::hook::{CommitHook, NoHook};
 use crate::lock::Lock;
 use crate::migrate::{self, Schema};
+use crate::pending::{Pending, Work};
 use crate::queue::Queue;
 use crate::sql::{Cell, Committed, Param, Row, Tx};
 
@@ -41,7 +40,7 @@ const READERS_KEPT: usize = 4;
 pub struct Database(Arc<Inner>);
 
 struct Inner {
-    queue: Arc<Queue<Box<dyn Write>>>,
+    queue: Arc<Queue<Box<dyn Work>>>,
     writer: Option<JoinHandle<()>>,
     readers: Arc<Readers>,
     hook: Arc<dyn CommitHook>,
@@ -98,10 +97,9 @@ impl Database {
     {
         let queue = self.0.queue.clone();
         async move {
-            let (sender, receiver) = answer::channel();
-            let pending = Pending { closure, result: None, sender };
+            let (pending, receiver) = Pending::new(closure);
             queue.push(Box::new(pending)).await.map_err(|_| StoreError::Closed)?;
-            receiver.await.unwrap_or(Err(WriteError::Store(StoreError::Closed)))
+            receiver.await.unwrap_or(Err(WriteError::Store(StoreError::Closed))).map(Committed::new)
         }
     }
 
@@ -215,41 +213,6 @@ impl Reader {
     }
 }
 
-/// A queued closure with the way back to its caller.
-trait Write: Send {
-    /// Runs the closure; whether its changes are kept.
-    fn run(&mut self, tx: &mut dyn Tx) -> bool;
-
-    /// Answers the caller, once the fate of the group is known.
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
-}
-
-struct Pending<F, T, E> {
-    closure: F,
-    result: Option<Result<T, WriteError<E>>>,
-    sender: answer::Sender<Result<Committed<T>, WriteError<E>>>,
-}
-
-impl<F, T, E> Write for Pending<F, T, E>
-where
-    F: FnMut(&mut dyn Tx) -> Result<T, E> + Send,
-    T: Send,
-    E: Send,
-{
-    fn run(&mut self, tx: &mut dyn Tx) -> bool {
-        let result = match catch_unwind(AssertUnwindSafe(|| (self.closure)(tx))) {
-            Ok(result) => result.map_err(WriteError::Refused),
-            Err(panic) => Err(WriteError::Panicked(panic_message(panic.as_ref()))),
-        };
-        self.result.insert(result).is_ok()
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        let result = self.result.unwrap_or(Err(WriteError::Store(StoreError::Closed)));
-        self.sender.send(committed.map_err(WriteError::Store).and_then(|()| result.map(Committed::new)));
-    }
-}
-
 struct Writer {
     connection: Connection,
     readers: Arc<Readers>,
@@ -259,7 +222,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, queue: &Queue<Box<dyn Write>>) {
+    fn run(mut self, queue: &Queue<Box<dyn Work>>) {
         loop {
             let mut group = queue.pop(GROUP);
             if group.is_empty() {
@@ -280,7 +243,7 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, group: &mut [Box<dyn Write>]) -> Result<(), StoreError> {
+    fn commit(&mut self, group: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
         run(&self.connection, "BEGIN IMMEDIATE")?;
         for write in group {
             self.savepoint(write.as_mut())?;
@@ -299,7 +262,7 @@ impl Writer {
     }
 
     /// Runs one closure. An error is the whole group's: SQLite rolls everything back when, say, the disk is full.
-    fn savepoint(&self, write: &mut dyn Write) -> Result<(), StoreError> {
+    fn savepoint(&self, write: &mut dyn Work) -> Result<(), StoreError> {
         run(&self.connection, "SAVEPOINT one")?;
         let mut tx = SqliteTx::new(&self.connection);
         let keep = write.run(&mut tx);
@@ -458,11 +421,6 @@ fn in_transaction<T>(
 fn sync_folder(path: &Path) -> Result<(), StoreError> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok(std::fs::File::open(folder)?.sync_all()?)
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("of no text").to_owned()
 }
 
 #[cfg(test)]

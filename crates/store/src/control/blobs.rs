@@ -71,9 +71,9 @@ pub fn durable(tx: &mut dyn Tx, id: &BlobId, inline: Option<&[u8]>, chunks: &[Ch
     for chunk in chunks {
         record_chunk(tx, id, chunk)?;
     }
-    let sql = "UPDATE blobs SET state = 'durable', inline = $2, upto = CASE WHEN $2 IS NULL THEN upto ELSE 0 END \
+    let sql = "UPDATE blobs SET state = 'durable', inline = $2, upto = CASE WHEN $3 = 1 THEN 0 ELSE upto END \
                WHERE blob_id = $1 AND state = 'writing'";
-    tx.change(sql, params![id, inline])
+    tx.change(sql, params![id, inline, inline.is_some()])
 }
 
 /// Whether a blob is durable.

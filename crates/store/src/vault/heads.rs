@@ -16,7 +16,8 @@ pub fn compare_and_set(tx: &mut dyn Tx, cluster_id: &str, version: i64, sealed: 
         return Ok(true);
     }
     // Only a cluster that never had a head begins one, and it begins at 1.
-    let sql = "INSERT INTO heads (cluster_id, version, sealed) SELECT $1, $2, $3 WHERE $2 = 1 ON CONFLICT DO NOTHING";
+    let sql = "INSERT INTO heads (cluster_id, version, sealed) SELECT $1, $2, $3 WHERE CAST($2 AS BIGINT) = 1 \
+               ON CONFLICT DO NOTHING";
     tx.change(sql, params![cluster_id, version, sealed])
 }
 

@@ -1,9 +1,11 @@
 //! What a database offers to be held to this suite, and how two callers are raced on it.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
 use strongroom_store::migrate::Schema;
+use strongroom_store::postgres::Postgres;
 use strongroom_store::{Committed, Database, StoreError, Tx, WriteError, control, vault};
 use tempfile::TempDir;
 
@@ -12,6 +14,11 @@ pub const ROUNDS: u8 = 12;
 
 /// A database with a schema and no rows. Clones are other connections to the same one.
 pub trait Executor: Clone + Send + 'static {
+    /// Whether there is a server for it here.
+    fn is_there() -> bool {
+        true
+    }
+
     /// A new database of a schema.
     fn open(schema: &Schema) -> Self;
 
@@ -48,6 +55,15 @@ pub trait Executor: Clone + Send + 'static {
     /// A read that must succeed.
     fn get<T>(&self, closure: impl FnMut(&mut dyn Tx) -> Result<T, StoreError>) -> T {
         self.read(closure).unwrap()
+    }
+}
+
+/// Runs a test where there is a server for it.
+#[allow(clippy::print_stdout, reason = "whoever reads the test's output must learn that it was skipped")]
+pub fn run<E: Executor>(test: fn()) {
+    match E::is_there() {
+        true => test(),
+        false => println!("skipped: {SERVER} names no server"),
     }
 }
 
@@ -120,5 +136,36 @@ impl Executor for Sqlite {
         F: FnMut(&mut dyn Tx) -> Result<T, StoreError>,
     {
         self.database.read_blocking(closure)
+    }
+}
+
+/// The server that the tests may use, as libpq has it.
+const SERVER: &str = "STRONGROOM_TEST_POSTGRES";
+
+/// PostgreSQL: a schema of its own in the server that [`SERVER`] names.
+impl Executor for Postgres {
+    fn is_there() -> bool {
+        std::env::var_os(SERVER).is_some()
+    }
+
+    fn open(schema: &Schema) -> Self {
+        static OPENED: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}_{}", std::process::id(), OPENED.fetch_add(1, Ordering::Relaxed));
+        Self::open(&std::env::var(SERVER).unwrap(), &name, schema).unwrap()
+    }
+
+    fn write<T, F>(&self, closure: F) -> Result<Committed<T>, WriteError<Failure>>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut dyn Tx) -> Result<T, Failure> + Send + 'static,
+    {
+        self.write_blocking(closure)
+    }
+
+    fn read<T, F>(&self, closure: F) -> Result<T, StoreError>
+    where
+        F: FnMut(&mut dyn Tx) -> Result<T, StoreError>,
+    {
+        self.read_blocking(closure)
     }
 }

@@ -49,7 +49,7 @@ macro_rules! conformance {
             $(mod $module {
                 $(#[test]
                 fn $test() {
-                    crate::$module::$test::<$executor>();
+                    crate::executor::run::<$executor>(crate::$module::$test::<$executor>);
                 })+
             })+
         }
@@ -57,3 +57,4 @@ macro_rules! conformance {
 }
 
 conformance!(sqlite: crate::executor::Sqlite);
+conformance!(postgres: strongroom_store::postgres::Postgres);
