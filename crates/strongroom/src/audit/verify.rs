@@ -104,7 +104,7 @@ impl Chains {
 
     /// Holds the signatures against the chains.
     pub(super) fn end(&mut self) -> Result<Verified, Finding> {
-        let key = self.public_key.take().unwrap_or_default();
+        let key = self.public_key.take().ok_or_else(|| Finding::cut(self.seq))?;
         let key_id = chain::key_id(&key);
         let mut signed_at = None;
         for signature in std::mem::take(&mut self.signatures) {
@@ -176,6 +176,12 @@ impl fmt::Display for Verified {
 }
 
 impl Finding {
+    /// An export that has no end: signatures and the key stand there.
+    fn cut(seq: i64) -> Self {
+        let text = "what follows is missing, and with it the signatures and the region's public key".to_owned();
+        Self { what: "removed", writer: String::new(), n: 0, seq, text }
+    }
+
     /// A line that is none.
     pub(super) fn unreadable(line: i64) -> Self {
         let text = format!("line {line} of the file is neither an event, a signature nor a key");
@@ -293,6 +299,14 @@ mod tests {
         let mut cut = trail();
         cut.remove(9);
         assert_eq!(place(cut), ("removed", "aaaa".into(), 5));
+    }
+
+    #[test]
+    fn an_export_without_its_end_is_none() {
+        for length in 0..12 {
+            let finding = check(trail()[..length].to_vec()).unwrap_err();
+            assert_eq!((finding.what, finding.seq), ("removed", length.min(10) as i64));
+        }
     }
 
     #[test]
