@@ -88,7 +88,7 @@ impl Chains {
         if event.n > last + 1 {
             return Err(found(
                 "removed",
-                format!("n {} to {} of its writer are missing before it", last + 1, event.n - 1),
+                format!("{} missing before it in its writer's chain", span("n", last + 1, event.n - 1)),
             ));
         }
         no_gap(previous_seq, seq).map_err(|text| found("removed", text))?;
@@ -125,7 +125,15 @@ impl Chains {
 fn no_gap(previous_seq: i64, seq: i64) -> Result<(), String> {
     match seq - previous_seq {
         1 => Ok(()),
-        _ => Err(format!("seq {} to {} are missing before it", previous_seq + 1, seq - 1)),
+        _ => Err(format!("{} missing before it", span("seq", previous_seq + 1, seq - 1))),
+    }
+}
+
+/// `n 7 is` or `n 7 to 9 are`
+fn span(name: &str, first: i64, last: i64) -> String {
+    match first == last {
+        true => format!("{name} {first} is"),
+        false => format!("{name} {first} to {last} are"),
     }
 }
 
