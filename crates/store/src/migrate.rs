@@ -1,7 +1,9 @@
 //! Owns migrations: numbered, forward only, each in one transaction together with the number that says it ran. A store
 //! that a later release wrote is refused untouched. What a release has shipped is never edited, only followed.
 
-use crate::error::StoreError;
+use std::path::Path;
+
+use crate::error::{OpenError, StoreError};
 use crate::sql::Tx;
 
 /// The migrations of a store, the first is number 1. Each is a text of statements that end in `;`.
@@ -18,8 +20,29 @@ impl Schema {
     }
 }
 
+/// What one transaction of a migration does; the number that the schema has then.
+pub type Step<'s> = dyn FnMut(&mut dyn Tx) -> Result<i64, StoreError> + 's;
+
+/// Runs what is missing in the store at a path, one transaction per migration; `run` runs a transaction.
+pub fn to_latest(
+    path: &Path,
+    schema: &Schema,
+    mut run: impl FnMut(&mut Step<'_>) -> Result<i64, StoreError>,
+) -> Result<(), OpenError> {
+    let failed = |cause| OpenError::Store { path: path.to_owned(), cause };
+    let found = run(&mut current).map_err(failed)?;
+    let known = schema.latest();
+    if found > known {
+        return Err(OpenError::NewerSchema { path: path.to_owned(), found, known });
+    }
+    for number in found + 1..=known {
+        run(&mut |tx| step(tx, schema, number)).map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// Prepares the row that holds the schema's number, and reads it; 0 for a new store.
-pub fn current(tx: &mut dyn Tx) -> Result<i64, StoreError> {
+fn current(tx: &mut dyn Tx) -> Result<i64, StoreError> {
     tx.execute("CREATE TABLE IF NOT EXISTS meta (one BIGINT PRIMARY KEY, schema BIGINT NOT NULL)", &[])?;
     tx.execute("INSERT INTO meta (one, schema) VALUES (1, 0) ON CONFLICT DO NOTHING", &[])?;
     tx.query_value("SELECT schema FROM meta WHERE one = 1", &[])?
@@ -27,14 +50,14 @@ pub fn current(tx: &mut dyn Tx) -> Result<i64, StoreError> {
 }
 
 /// Runs migration `number` (from 1) and records it.
-pub fn step(tx: &mut dyn Tx, schema: &Schema, number: i64) -> Result<(), StoreError> {
+fn step(tx: &mut dyn Tx, schema: &Schema, number: i64) -> Result<i64, StoreError> {
     let text = usize::try_from(number - 1).ok().and_then(|i| schema.migrations.get(i));
     let text = text.ok_or_else(|| StoreError::Other(format!("there is no migration {number}")))?;
     for statement in statements(text) {
         tx.execute(statement, &[])?;
     }
     match tx.change("UPDATE meta SET schema = $1 WHERE one = 1 AND schema = $2", params![number, number - 1])? {
-        true => Ok(()),
+        true => Ok(number),
         false => Err(StoreError::Busy(format!("migration {number} was run by another process"))),
     }
 }

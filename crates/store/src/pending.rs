@@ -2,10 +2,29 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::answer;
 use crate::error::{StoreError, WriteError};
+use crate::queue::Queue;
 use crate::sql::Tx;
+
+/// Queues a closure, as the executor's queue holds it, and waits for what becomes of it.
+pub(crate) async fn queued<I, T, E, F>(
+    queue: Arc<Queue<I>>,
+    closure: F,
+    item: impl FnOnce(Box<dyn Work>) -> I,
+) -> Result<T, WriteError<E>>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    F: FnMut(&mut dyn Tx) -> Result<T, E> + Send + 'static,
+{
+    let (sender, receiver) = answer::channel();
+    let pending = Pending { closure, result: None, sender };
+    queue.push(item(Box::new(pending))).await.map_err(|_| StoreError::Closed)?;
+    receiver.await.unwrap_or(Err(WriteError::Store(StoreError::Closed)))
+}
 
 /// A queued closure.
 pub(crate) trait Work: Send {
@@ -17,17 +36,10 @@ pub(crate) trait Work: Send {
 }
 
 /// A closure, what it gave, and where that goes.
-pub(crate) struct Pending<F, T, E> {
+struct Pending<F, T, E> {
     closure: F,
     result: Option<Result<T, WriteError<E>>>,
     sender: answer::Sender<Result<T, WriteError<E>>>,
-}
-
-impl<F, T, E> Pending<F, T, E> {
-    pub(crate) fn new(closure: F) -> (Self, answer::Receiver<Result<T, WriteError<E>>>) {
-        let (sender, receiver) = answer::channel();
-        (Self { closure, result: None, sender }, receiver)
-    }
 }
 
 impl<F, T, E> Work for Pending<F, T, E>

@@ -10,6 +10,7 @@ mod value;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -20,8 +21,8 @@ use ::postgres::{Client, Config, IsolationLevel, NoTls, Statement, Transaction};
 
 use crate::answer::block_on;
 use crate::error::{OpenError, StoreError, WriteError};
-use crate::migrate::{self, Schema};
-use crate::pending::{Pending, Work};
+use crate::migrate::{self, Schema, Step};
+use crate::pending::{self, Work};
 use crate::queue::Queue;
 use crate::sql::{Committed, Param, Row, Tx};
 
@@ -92,7 +93,7 @@ impl Postgres {
         E: Send + 'static,
         F: FnMut(&mut dyn Tx) -> Result<T, E> + Send + 'static,
     {
-        let done = self.queued(closure, false);
+        let done = pending::queued(self.0.queue.clone(), closure, |work| Item { work, only_reads: false });
         async move { done.await.map(Committed::new) }
     }
 
@@ -119,7 +120,8 @@ impl Postgres {
         E: From<StoreError> + Send + 'static,
         F: FnMut(&mut dyn Tx) -> Result<T, E> + Send + 'static,
     {
-        self.queued(closure, true).await.map_err(WriteError::flatten)
+        let done = pending::queued(self.0.queue.clone(), closure, |work| Item { work, only_reads: true });
+        done.await.map_err(WriteError::flatten)
     }
 
     /// As [`read`](Self::read), for threads of no async runtime; the closure may borrow.
@@ -143,25 +145,6 @@ impl Postgres {
                 true => {}
             }
             return result;
-        }
-    }
-
-    fn queued<T, E, F>(
-        &self,
-        closure: F,
-        only_reads: bool,
-    ) -> impl Future<Output = Result<T, WriteError<E>>> + Send + use<T, E, F>
-    where
-        T: Send + 'static,
-        E: Send + 'static,
-        F: FnMut(&mut dyn Tx) -> Result<T, E> + Send + 'static,
-    {
-        let queue = self.0.queue.clone();
-        async move {
-            let (pending, receiver) = Pending::new(closure);
-            let item = Item { work: Box::new(pending), only_reads };
-            queue.push(item).await.map_err(|_| StoreError::Closed)?;
-            receiver.await.unwrap_or(Err(WriteError::Store(StoreError::Closed)))
         }
     }
 
@@ -242,13 +225,13 @@ impl Worker {
 
     fn until_done(&mut self, item: &mut Item) -> Result<(), StoreError> {
         let mut pause = Duration::from_micros(500);
-        for attempt in 1.. {
-            match self.once(item)? {
-                Outcome::Done => return Ok(()),
-                Outcome::Again(error) if attempt == TRIES => return Err(error),
-                Outcome::Again(_) => thread::sleep(pause),
+        let mut tries = 1;
+        while let Outcome::Again(error) = self.once(item)? {
+            if tries == TRIES {
+                return Err(error);
             }
-            pause = (2 * pause).min(PAUSE_MAX);
+            thread::sleep(pause);
+            (tries, pause) = (tries + 1, (2 * pause).min(PAUSE_MAX));
         }
         Ok(())
     }
@@ -373,25 +356,14 @@ fn migrate_all(target: &Target, schema: &Schema) -> Result<(), OpenError> {
     let mut session = Session::open(target).map_err(failed)?;
     let lock = format!("SELECT pg_advisory_lock(hashtext('strongroom {name}')); CREATE SCHEMA IF NOT EXISTS {name}");
     session.client.batch_execute(&lock).map_err(|error| failed(error.into()))?;
-    let found = in_transaction(&mut session, migrate::current).map_err(failed)?;
-    let known = schema.latest();
-    if found > known {
-        return Err(OpenError::NewerSchema { path: name.into(), found, known });
-    }
-    for number in found + 1..=known {
-        in_transaction(&mut session, |tx| migrate::step(tx, schema, number)).map_err(failed)?;
-    }
-    Ok(())
+    migrate::to_latest(Path::new(name), schema, |step| in_transaction(&mut session, step))
 }
 
-fn in_transaction<T>(
-    session: &mut Session,
-    closure: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
+fn in_transaction(session: &mut Session, step: &mut Step<'_>) -> Result<i64, StoreError> {
     let mut tx = Translated(session.begin(false)?);
-    let result = closure(&mut tx)?;
+    let number = step(&mut tx)?;
     tx.0.transaction.commit()?;
-    Ok(result)
+    Ok(number)
 }
 
 /// A migration's transaction: SQLite's name for a number that is the row's own is an integer of half the size here.

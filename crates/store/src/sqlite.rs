@@ -23,8 +23,8 @@ use crate::answer::block_on;
 use crate::error::{OpenError, StoreError, WriteError};
 use crate::hook::{CommitHook, NoHook};
 use crate::lock::Lock;
-use crate::migrate::{self, Schema};
-use crate::pending::{Pending, Work};
+use crate::migrate::{self, Schema, Step};
+use crate::pending::{self, Work};
 use crate::queue::Queue;
 use crate::sql::{Cell, Committed, Param, Row, Tx};
 
@@ -64,7 +64,7 @@ impl Database {
         let lock = Arc::new(Lock::take(&path.with_extension("lock"), notes)?);
         let failed = |cause| OpenError::Store { path: path.to_owned(), cause };
         let connection = open_writer(path).map_err(failed)?;
-        migrate_all(&connection, path, schema)?;
+        migrate::to_latest(path, schema, |step| in_transaction(&connection, step))?;
         sync_folder(path).map_err(failed)?;
 
         let queue = Arc::new(Queue::new(QUEUED));
@@ -95,12 +95,8 @@ impl Database {
         E: Send + 'static,
         F: FnMut(&mut dyn Tx) -> Result<T, E> + Send + 'static,
     {
-        let queue = self.0.queue.clone();
-        async move {
-            let (pending, receiver) = Pending::new(closure);
-            queue.push(Box::new(pending)).await.map_err(|_| StoreError::Closed)?;
-            receiver.await.unwrap_or(Err(WriteError::Store(StoreError::Closed))).map(Committed::new)
-        }
+        let done = pending::queued(self.0.queue.clone(), closure, |work| work);
+        async move { done.await.map(Committed::new) }
     }
 
     /// As [`write`](Self::write), for threads of no async runtime.
@@ -393,26 +389,9 @@ fn tune(connection: Connection, cache: i64, statements: usize) -> Result<Connect
     Ok(connection)
 }
 
-/// Runs what is missing, one transaction per migration.
-fn migrate_all(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), OpenError> {
-    let failed = |cause| OpenError::Store { path: path.to_owned(), cause };
-    let found = in_transaction(connection, migrate::current).map_err(failed)?;
-    let known = schema.latest();
-    if found > known {
-        return Err(OpenError::NewerSchema { path: path.to_owned(), found, known });
-    }
-    for number in found + 1..=known {
-        in_transaction(connection, |tx| migrate::step(tx, schema, number)).map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn in_transaction<T>(
-    connection: &Connection,
-    closure: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
+fn in_transaction(connection: &Connection, step: &mut Step<'_>) -> Result<i64, StoreError> {
     run(connection, "BEGIN IMMEDIATE")?;
-    let result = closure(&mut SqliteTx::new(connection));
+    let result = step(&mut SqliteTx::new(connection));
     run(connection, if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
     result
 }
