@@ -3,7 +3,6 @@
 mod kit;
 
 use std::fs;
-use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use kit::*;
@@ -15,22 +14,9 @@ use strongroom_wire::front::Protocol;
 /// Calls that are made, of each of six kinds.
 const EACH: usize = 60;
 
-fn strongroom(dev: &Dev, words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_strongroom"))
-        .args(words)
-        .current_dir(dev.folder.path())
-        .env("AWS_ENDPOINT_URL_CLOUDHSM_V2", format!("http://{}", dev.address))
-        .env("AWS_REGION", SOURCE)
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env_remove("AWS_SESSION_TOKEN")
-        .output()
-        .unwrap()
-}
-
 /// Standard output of a command that ends with this code.
 fn told(dev: &Dev, words: &[&str], code: i32) -> String {
-    let output = strongroom(dev, words);
+    let output = dev.command(SOURCE, words);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{words:?}: {out}{err}");
     out.into_owned()

@@ -9,20 +9,6 @@ use std::process::{Command, Output};
 use kit::*;
 use serde_json::Value;
 
-/// A command as in a terminal that was told where to go, with files in a folder of its own.
-fn strongroom(dev: &Dev, region: &str, words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_strongroom"))
-        .args(words)
-        .current_dir(dev.folder.path())
-        .env("AWS_ENDPOINT_URL_CLOUDHSM_V2", format!("http://{}", dev.address))
-        .env("AWS_REGION", region)
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env_remove("AWS_SESSION_TOKEN")
-        .output()
-        .unwrap()
-}
-
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -43,7 +29,7 @@ fn shell(folder: &Path, script: &str) -> String {
 #[test]
 fn quickstart_makes_a_cluster_whose_key_signs() {
     let dev = Dev::start();
-    let first = succeeds(&strongroom(&dev, SOURCE, &["quickstart"]));
+    let first = succeeds(&dev.command(SOURCE, &["quickstart"]));
     let names: Vec<&str> = first.lines().skip(1).take(8).map(|line| line[2..13].trim_end()).collect();
     let steps = ["cluster", "HSM", "customer CA", "initialized", "activated", "key pair", "HSM", "backup"];
     assert_eq!(names, steps, "{first}");
@@ -53,7 +39,7 @@ fn quickstart_makes_a_cluster_whose_key_signs() {
     );
     assert!(first.contains("READY, opened and checked: 3 users, 2 keys, "), "{first}");
 
-    let again = succeeds(&strongroom(&dev, SOURCE, &["quickstart"]));
+    let again = succeeds(&dev.command(SOURCE, &["quickstart"]));
     assert!(again.starts_with("./quickstart is complete: cluster-"), "{again}");
     assert!(again.contains(" ACTIVE, 2 HSMs, user app, key demo. Next:\n  . quickstart/env\n"), "{again}");
 
@@ -67,8 +53,7 @@ fn quickstart_makes_a_cluster_whose_key_signs() {
     );
     assert!(verified.ends_with("Verified OK\n"), "{verified}");
     let cluster = again.split_whitespace().find(|word| word.starts_with("cluster-")).unwrap();
-    let configured = succeeds(&strongroom(
-        &dev,
+    let configured = succeeds(&dev.command(
         SOURCE,
         &["configure", "--cluster-id", cluster, "--hsm-ca-cert", "quickstart/customerCA.crt", "--to", "./client"],
     ));
@@ -78,18 +63,18 @@ fn quickstart_makes_a_cluster_whose_key_signs() {
 #[test]
 fn a_quickstart_that_was_cut_goes_on() {
     let dev = Dev::start();
-    succeeds(&strongroom(&dev, SOURCE, &["quickstart"]));
+    succeeds(&dev.command(SOURCE, &["quickstart"]));
     let env = dev.folder.path().join("quickstart/env");
     let whole = fs::read_to_string(&env).unwrap();
     let cluster = whole.lines().find_map(|line| line.strip_prefix("QUICKSTART_CLUSTER=")).unwrap().to_owned();
     // As if it had been cut after CreateCluster, before it wrote the cluster down.
     fs::write(&env, whole.replace(&cluster, "")).unwrap();
-    let again = succeeds(&strongroom(&dev, SOURCE, &["quickstart"]));
+    let again = succeeds(&dev.command(SOURCE, &["quickstart"]));
     assert!(again.contains(&cluster), "{again}");
     assert_eq!(dev.api(SOURCE).backups(None).len(), 2, "nothing was made twice");
     assert_eq!(fs::read_to_string(&env).unwrap(), whole);
 
-    let elsewhere = strongroom(&dev, DESTINATION, &["quickstart"]);
+    let elsewhere = dev.command(DESTINATION, &["quickstart"]);
     assert_eq!(elsewhere.status.code(), Some(1));
     let error = text(&elsewhere.stderr);
     assert!(error.starts_with(&format!("error[cluster-gone]: {cluster} is not in {DESTINATION} any more")), "{error}");
@@ -104,19 +89,19 @@ fn copies_are_shown_on_both_sides() {
     let copied = wait("copy READY", || ready_copies(&mut dev.api(DESTINATION), &backup_id).pop()).backup_id;
 
     let line = wait("ready at the source", || {
-        let line = succeeds(&strongroom(&dev, SOURCE, &["copies"]));
+        let line = succeeds(&dev.command(SOURCE, &["copies"]));
         line.contains("\tready\t").then_some(line)
     });
     let cells: Vec<&str> = line.trim_end().split('\t').collect();
     assert_eq!(cells[1..5], [backup_id.as_str(), SOURCE, DESTINATION, "ready"], "{line}");
     assert!(cells[7].starts_with(&format!("{copied}, in ")), "{line}");
-    assert!(succeeds(&strongroom(&dev, DESTINATION, &["copies"])).starts_with(cells[0]));
-    assert_eq!(succeeds(&strongroom(&dev, SOURCE, &["copies", "--state", "failed,overdue"])), "");
+    assert!(succeeds(&dev.command(DESTINATION, &["copies"])).starts_with(cells[0]));
+    assert_eq!(succeeds(&dev.command(SOURCE, &["copies", "--state", "failed,overdue"])), "");
 
-    let json: Value = serde_json::from_str(&succeeds(&strongroom(&dev, SOURCE, &["copies", "--json"]))).unwrap();
+    let json: Value = serde_json::from_str(&succeeds(&dev.command(SOURCE, &["copies", "--json"]))).unwrap();
     assert_eq!(json["format"], "strongroom.copies/1");
     assert_eq!(json["copies"][0]["destination"]["backup_id"], copied.as_str());
-    let shown = succeeds(&strongroom(&dev, SOURCE, &["copies", "show", cells[0]]));
+    let shown = succeeds(&dev.command(SOURCE, &["copies", "show", cells[0]]));
     for part in [
         &format!("{}  ready  {backup_id} ({SOURCE}) -> {copied} ({DESTINATION})\n", cells[0])[..],
         ", equal in both regions\n",
@@ -124,8 +109,8 @@ fn copies_are_shown_on_both_sides() {
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-    assert_eq!(strongroom(&dev, SOURCE, &["copies", "--watch"]).status.code(), Some(0));
-    let backups = succeeds(&strongroom(&dev, DESTINATION, &["backups"]));
+    assert_eq!(dev.command(SOURCE, &["copies", "--watch"]).status.code(), Some(0));
+    let backups = succeeds(&dev.command(DESTINATION, &["backups"]));
     assert!(backups.starts_with(&format!("{copied}\tREADY\tcopy from {SOURCE}\t")), "{backups}");
 }
 
@@ -147,7 +132,7 @@ fn awss_names_are_names_of_this_program() {
 fn what_goes_wrong_has_its_exit_code() {
     let mut dev = Dev::start();
     let code = |dev: &Dev, words: &[&str]| {
-        let output = strongroom(dev, SOURCE, words);
+        let output = dev.command(SOURCE, words);
         (output.status.code().unwrap(), text(&output.stderr))
     };
     let (refused, error) = code(&dev, &["copies", "show", "copy-aaaaaaaaaaa"]);

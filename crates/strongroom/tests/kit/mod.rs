@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -46,6 +46,20 @@ pub struct Dev {
 impl Dev {
     pub fn start() -> Self {
         Self::start_with(&[], &[])
+    }
+
+    /// What a command says in a terminal that was told where to go, in the folder of this server.
+    pub fn command(&self, region: &str, words: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_strongroom"))
+            .args(words)
+            .current_dir(self.folder.path())
+            .env("AWS_ENDPOINT_URL_CLOUDHSM_V2", format!("http://{}", self.address))
+            .env("AWS_REGION", region)
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env_remove("AWS_SESSION_TOKEN")
+            .output()
+            .unwrap()
     }
 
     pub fn start_with(extra: &[&str], env: &[(&str, &str)]) -> Self {
