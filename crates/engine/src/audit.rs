@@ -44,23 +44,23 @@ pub(crate) struct Trail {
     arrived: Notify,
     /// So many have come that they are worth a write.
     enough: Notify,
-    /// The eventIDs of this life: the next of these numbers in a random id's place.
+    /// The eventIDs of this life: the first, which is random, and how many were drawn.
     ids: ([u8; 16], AtomicU64),
 }
 
 impl Trail {
-    /// `life` is random.
-    pub(crate) fn new(life: [u8; 16]) -> Self {
+    /// `first_id` is random.
+    pub(crate) fn new(first_id: [u8; 16]) -> Self {
         Self {
             places: Semaphore::new(WAITING_MAX),
             waiting: Mutex::default(),
             arrived: Notify::new(),
             enough: Notify::new(),
-            ids: (life, AtomicU64::new(0)),
+            ids: (first_id, AtomicU64::new(0)),
         }
     }
 
-    /// Random but for a count in its last six bytes: an eventID need only be like no other, and randomness costs.
+    /// The first id and a count, added to its last eight bytes: an eventID need only be like no other, and randomness costs.
     fn draw_id(&self) -> [u8; 16] {
         let (mut id, count) = (self.ids.0, self.ids.1.fetch_add(1, Ordering::Relaxed));
         let tail = u64::from_be_bytes(*id.last_chunk().expect("it has 16 bytes"));

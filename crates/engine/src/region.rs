@@ -118,9 +118,9 @@ impl Region {
     /// # Errors
     /// When the control store fails.
     pub async fn start(parts: Parts, id: RegionId) -> Result<Arc<Self>, StoreError> {
-        let (mut life, mut first_event) = ([0; 16], [0; 16]);
+        let (mut life, mut first_id) = ([0; 16], [0; 16]);
         parts.rng.fill(&mut life);
-        parts.rng.fill(&mut first_event);
+        parts.rng.fill(&mut first_id);
         let region = Arc::new(Self {
             settings: parts.settings,
             id,
@@ -137,7 +137,7 @@ impl Region {
             sessions: Sessions::default(),
             first_answers: FirstAnswers::default(),
             checks: Checks::default(),
-            trail: Trail::new(first_event),
+            trail: Trail::new(first_id),
             stopping: AtomicBool::new(false),
         });
         let name = region.settings.name.clone();
