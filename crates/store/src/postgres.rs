@@ -138,11 +138,11 @@ impl Postgres {
             let is_new = kept.is_none();
             let mut session = kept.map_or_else(|| Session::open(&self.0.target), Ok)?;
             let result = session.begin(true).map_err(E::from).and_then(|mut tx| closure(&mut tx));
-            match session.client.is_closed() {
-                false => self.idle().push(session),
+            match session.is_of_use() {
+                true => self.idle().push(session),
                 // It was lost while nobody used it.
-                true if !is_new && result.is_err() => continue,
-                true => {}
+                false if !is_new && result.is_err() => continue,
+                false => {}
             }
             return result;
         }
@@ -185,17 +185,30 @@ impl Target {
 struct Session {
     client: Client,
     statements: HashMap<String, Statement>,
+    /// PostgreSQL has said so, perhaps before its line was cut; or the line was.
+    is_lost: bool,
 }
 
 impl Session {
     fn open(target: &Target) -> Result<Self, StoreError> {
-        Ok(Self { client: target.config.connect(NoTls)?, statements: HashMap::new() })
+        Ok(Self { client: target.config.connect(NoTls)?, statements: HashMap::new(), is_lost: false })
     }
 
     fn begin(&mut self, only_reads: bool) -> Result<PostgresTx<'_>, StoreError> {
         let level = if only_reads { IsolationLevel::RepeatableRead } else { IsolationLevel::Serializable };
         let begun = self.client.build_transaction().isolation_level(level).read_only(only_reads).start();
-        Ok(PostgresTx { transaction: begun?, statements: &mut self.statements, failure: None, has_written: false })
+        let (statements, is_lost) = (&mut self.statements, &mut self.is_lost);
+        match begun {
+            Ok(transaction) => Ok(PostgresTx { transaction, statements, is_lost, failure: None, has_written: false }),
+            Err(error) => {
+                *is_lost = means_lost(&error);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn is_of_use(&self) -> bool {
+        !self.is_lost && !self.client.is_closed()
     }
 }
 
@@ -237,13 +250,13 @@ impl Worker {
     }
 
     fn once(&mut self, item: &mut Item) -> Result<Outcome, StoreError> {
-        let mut session = match self.session.take().filter(|session| !session.client.is_closed()) {
+        let mut session = match self.session.take().filter(Session::is_of_use) {
             Some(session) => session,
             None => Session::open(&self.target)?,
         };
         let outcome = transact(&mut session, item);
         // A line that was cut before the commit has changed nothing.
-        let is_lost = session.client.is_closed();
+        let is_lost = !session.is_of_use();
         self.session = Some(session);
         match outcome {
             Err(error @ StoreError::Busy(_)) if is_lost => Ok(Outcome::Again(error)),
@@ -280,6 +293,7 @@ fn transact(session: &mut Session, item: &mut Item) -> Result<Outcome, StoreErro
 struct PostgresTx<'s> {
     transaction: Transaction<'s>,
     statements: &'s mut HashMap<String, Statement>,
+    is_lost: &'s mut bool,
     failure: Option<Failure>,
     has_written: bool,
 }
@@ -302,6 +316,7 @@ impl PostgresTx<'_> {
     fn noting<T>(&mut self, result: Result<T, ::postgres::Error>) -> Result<T, StoreError> {
         result.map_err(|error| {
             let is_for_now = is_for_now(&error);
+            *self.is_lost |= means_lost(&error);
             let error = StoreError::from(error);
             self.failure.get_or_insert_with(|| Failure { error: error.clone(), is_for_now });
             error
@@ -333,11 +348,21 @@ fn is_for_now(error: &::postgres::Error) -> bool {
     matches!(error.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED))
 }
 
+/// Whether the connection is of no further use: its line was cut, or PostgreSQL ends it.
+fn means_lost(error: &::postgres::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    error.is_closed()
+        || cause.is_some_and(|cause| cause.is::<std::io::Error>())
+        || error.code().is_some_and(|code| code.code().starts_with("57P"))
+}
+
 impl From<::postgres::Error> for StoreError {
     fn from(error: ::postgres::Error) -> Self {
         let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
         let text = format!("{error}{cause}");
-        let Some(code) = error.code() else { return Self::Busy(text) };
+        let Some(code) = error.code() else {
+            return if means_lost(&error) { Self::Busy(text) } else { Self::Other(text) };
+        };
         match code.code() {
             "53100" => Self::Full(text),
             "XX001" | "XX002" => Self::Corrupt(text),
