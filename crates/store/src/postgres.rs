@@ -221,7 +221,7 @@ struct Worker {
 /// What became of one run of a transaction.
 enum Outcome {
     Done,
-    /// It could not be serialized.
+    /// It could not be serialized, or its connection was lost before it was to be committed.
     Again(StoreError),
 }
 
@@ -275,17 +275,16 @@ fn transact(session: &mut Session, item: &mut Item) -> Result<Outcome, StoreErro
         Some(_) => return Ok(Outcome::Done),
         None => {}
     }
-    if !keep && tx.has_written {
+    // Nothing to commit: the transaction is undone where it is dropped.
+    if item.only_reads || !keep && tx.has_written {
         return Ok(Outcome::Done);
     }
     match tx.transaction.commit() {
         Ok(()) => Ok(Outcome::Done),
         Err(error) if is_for_now(&error) => Ok(Outcome::Again(error.into())),
-        // PostgreSQL may have committed before the line was cut, or it was stopped.
-        Err(error) => Err(match error.into() {
-            StoreError::Busy(text) => StoreError::Unknown(text),
-            error => error,
-        }),
+        // PostgreSQL may have committed before the line was cut, or before it was stopped.
+        Err(error) if error.code().is_none() || means_lost(&error) => Err(StoreError::Unknown(error.to_string())),
+        Err(error) => Err(error.into()),
     }
 }
 
